@@ -1,0 +1,51 @@
+# `make` alone says what there is.
+
+# Absolute, so that builds of other workspaces (the demo's plugin) land in the same place.
+export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+export PATH := $(CARGO_TARGET_DIR)/tools/bin:$(PATH)
+
+PYTHON := $(CARGO_TARGET_DIR)/tools/venv/bin/python
+SYNCLINE := $(CARGO_TARGET_DIR)/debug/syncline
+# There are no examples for cargo. Naming them lets dev-dependencies take part in the choice of
+# features, as in `cargo test`: without it, the two would build some crates twice.
+BUILD := cargo build --locked --workspace --bin syncline --examples
+
+.PHONY: help demo test lint cases bench build setup clean
+.NOTPARALLEL:
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: ## the main job on real input; KEEP=1 leaves it running until ctrl-c
+	@.ci/setup demo
+	$(BUILD)
+	@$(PYTHON) examples/saas/demo.py --syncline $(SYNCLINE) $(if $(KEEP),--keep)
+
+test: lint build ## everything that CI runs
+	cargo test --locked --workspace
+	@$(MAKE) cases
+
+lint: ## format, lints and documentation
+	@.ci/setup test
+	cargo fmt --all --check
+	cargo fmt --check --manifest-path examples/saas/tier/Cargo.toml
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps
+
+cases: build ## the plugins' own cases, in the real host
+	@set -e; for plugin in plugins/*/; do $(SYNCLINE) test $$plugin; done
+
+bench: ## Syncline against a bare forwarder; JSON=1 prints one JSON object as the last line
+	@.ci/setup build
+	cargo build --locked --release --workspace --bin syncline
+	@$(CARGO_TARGET_DIR)/release/syncline bench $(if $(JSON),--json)
+
+build: ## the syncline binary
+	@.ci/setup build
+	$(BUILD)
+
+setup: ## what the demo and the tests need, fetched into the target directory
+	@.ci/setup
+
+clean: ## deletes what was built and fetched
+	cargo clean

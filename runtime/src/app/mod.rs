@@ -1,0 +1,345 @@
+//! How the rooms are joined: from a configuration to a runtime, and to its end.
+
+mod connection;
+mod retrieve;
+mod validate;
+
+use crate::config::Config;
+use crate::dead_letter::{DeadLetterError, DeadLetters};
+use crate::event::Delivery;
+use crate::intake::{Handler, Intake, IntakeError};
+use crate::pipeline::{self, Pipeline};
+use crate::plugin::{
+    self, Engine, EngineConfig, PluginError, Plugins, Secrets, State, Surroundings, Use,
+};
+use crate::shutdown::{Shutdown, Tasks};
+use crate::target::{self, Targets};
+use crate::telemetry::{Metrics, PipelineCounts, SeriesValue};
+use crate::txn::Coordinator;
+use async_nats::jetstream;
+use futures::FutureExt as _;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{info, warn};
+
+pub use connection::{connect, jetstream};
+pub use validate::validate;
+
+/// Settings of the process, not of the configuration file.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where compiled plugins are kept between runs; none: nowhere.
+    pub cache_dir: Option<PathBuf>,
+    /// How long events at work may take to end once the shutdown has begun.
+    pub grace: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cache_dir: None,
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a runtime cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// NATS does not answer.
+    #[error("cannot reach NATS at {urls}: {cause}")]
+    Unreachable {
+        /// The servers, without users.
+        urls: String,
+        /// Why.
+        cause: String,
+    },
+    /// Plugins cannot be loaded.
+    #[error("{}", lines(.0))]
+    Plugins(Vec<PluginError>),
+    /// Targets cannot be opened.
+    #[error("{}", lines(.0))]
+    Targets(Vec<target::OpenError>),
+    /// A pipeline's source cannot be opened.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    /// The stream of dead letters cannot be opened.
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLetterError),
+    /// The bucket of plugin state cannot be opened.
+    #[error("cannot open the bucket of plugin state {bucket}: {cause}")]
+    State {
+        /// The bucket.
+        bucket: &'static str,
+        /// Why.
+        cause: String,
+    },
+}
+
+fn lines<T: ToString>(problems: &[T]) -> String {
+    problems
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The bucket that plugin state lies in.
+const STATE_BUCKET: &str = "SYNCLINE_STATE";
+
+/// A runtime that is ready to run.
+pub struct App {
+    intakes: Vec<(String, Intake)>,
+    plugins: Arc<Plugins>,
+    metrics: Arc<Metrics>,
+    client: async_nats::Client,
+    shutdown: Shutdown,
+    grace: Duration,
+}
+
+/// What became of the events.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// Each pipeline's counts.
+    pub pipelines: BTreeMap<String, PipelineCounts>,
+    /// Series that plugins made.
+    pub plugins: BTreeMap<String, BTreeMap<String, SeriesValue>>,
+    /// Whether every event at work ended within the grace.
+    pub drained: bool,
+}
+
+/// What every pipeline of a runtime shares.
+struct Shared {
+    context: jetstream::Context,
+    targets: Arc<Targets>,
+    plugins: Arc<Plugins>,
+    dead_letters: DeadLetters,
+    surroundings: Surroundings,
+    kinds: BTreeMap<String, target::Kind>,
+    shutdown: Shutdown,
+}
+
+impl App {
+    /// Connects, loads, checks, opens. No event is taken yet.
+    ///
+    /// # Errors
+    /// [`AppError`] naming what is missing or wrong.
+    pub async fn build(config: Config, options: Options) -> Result<Self, AppError> {
+        let client = connect(&config.nats).await?;
+        let context = connection::jetstream(&config.nats, client.clone());
+        let targets = Targets::open(&context, &config.targets)
+            .await
+            .map_err(AppError::Targets)?;
+        let targets = Arc::new(targets);
+        let dead_letters = DeadLetters::open(&context).await?;
+        let metrics = Arc::new(Metrics::new());
+        let surroundings = Surroundings {
+            secrets: Arc::new(secrets(&config)),
+            retrieve: Some(Arc::new(retrieve::FromTargets::new(targets.clone()))),
+            state: open_state(&context, &config).await?,
+            metrics: metrics.clone(),
+        };
+        let engine = Engine::new(&EngineConfig {
+            cache_dir: options.cache_dir,
+        })
+        .map_err(|error| AppError::Plugins(vec![error]))?;
+        let plugins = Plugins::load(&engine, &config.plugins, &uses(&config), &surroundings)
+            .await
+            .map_err(AppError::Plugins)?;
+        let shared = Shared {
+            context,
+            targets,
+            plugins: Arc::new(plugins),
+            dead_letters,
+            surroundings,
+            kinds: config
+                .targets
+                .iter()
+                .map(|t| (t.name.clone(), t.kind.clone()))
+                .collect(),
+            shutdown: Shutdown::new(),
+        };
+        let mut intakes = Vec::new();
+        for pipeline in &config.pipelines {
+            intakes.push((pipeline.name.clone(), shared.open(pipeline).await?));
+        }
+        let Shared {
+            plugins, shutdown, ..
+        } = shared;
+        Ok(Self {
+            intakes,
+            plugins,
+            metrics,
+            client,
+            shutdown,
+            grace: options.grace,
+        })
+    }
+
+    /// The counts, while the runtime runs and after.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
+    }
+
+    /// The plugins at work.
+    #[must_use]
+    pub fn plugins(&self) -> Arc<Plugins> {
+        self.plugins.clone()
+    }
+
+    /// Takes events in until `shutdown`, then drains: intake, lanes, answers.
+    ///
+    /// # Errors
+    /// None at present: what fails while it runs is tried again or becomes a dead letter.
+    pub async fn run(self, shutdown: Shutdown) -> Result<Summary, AppError> {
+        let tasks = Tasks::new();
+        tasks.spawn(plugin::watch(self.plugins.clone(), self.shutdown.clone()));
+        let (outer, inner) = (shutdown, self.shutdown.clone());
+        let ended = Shutdown::new();
+        let until = ended.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = outer.begun() => info!("draining: no more events are taken"),
+                () = until.begun() => {}
+            }
+            inner.begin();
+        });
+        info!(pipelines = self.intakes.len(), "ready");
+        let grace = self.grace;
+        let running = self
+            .intakes
+            .into_iter()
+            .map(|(pipeline, intake)| async move {
+                let drained = intake.run(grace).await;
+                if !drained {
+                    warn!(%pipeline, ?grace, "events at work did not end in time: they come again");
+                }
+                drained
+            });
+        let drained = futures::future::join_all(running)
+            .await
+            .into_iter()
+            .all(|drained| drained);
+        ended.begin();
+        let drained = tasks.finish(Duration::from_secs(5)).await && drained;
+        if let Err(error) = self.client.drain().await {
+            warn!(%error, "the connection to NATS was not closed in order");
+        }
+        let (pipelines, plugins) = (self.metrics.counts(), self.metrics.plugins.values());
+        Ok(Summary {
+            pipelines,
+            plugins,
+            drained,
+        })
+    }
+}
+
+impl Shared {
+    async fn open(&self, config: &pipeline::Config) -> Result<Intake, AppError> {
+        say_what_holds(config);
+        let metrics = self.surroundings.metrics.pipeline(&config.name);
+        let stages = config
+            .stages
+            .iter()
+            .filter_map(|s| self.plugins.slot(s, &config.name));
+        let coordinator = Coordinator::new(
+            &config.name,
+            self.targets.clone(),
+            self.surroundings.state.clone(),
+            self.dead_letters.clone(),
+        );
+        let pipeline = Arc::new(Pipeline::new(
+            config,
+            pipeline::Parts {
+                stages: stages.collect(),
+                kinds: self.kinds.clone(),
+                coordinator,
+                secrets: self.surroundings.secrets.clone(),
+                metrics: metrics.clone(),
+                shutdown: self.shutdown.clone(),
+            },
+        ));
+        let handler: Handler = Arc::new(move |delivery: Delivery| {
+            let pipeline = pipeline.clone();
+            async move { pipeline.handle(delivery).await }.boxed()
+        });
+        let shutdown = self.shutdown.clone();
+        Ok(Intake::open(&self.context, &config.intake, metrics, shutdown, handler).await?)
+    }
+}
+
+/// What a user might otherwise only find out later.
+fn say_what_holds(config: &pipeline::Config) {
+    use crate::intake::Source;
+    let pipeline = &config.name;
+    if config.to.is_empty() {
+        warn!(%pipeline, "the pipeline has no `to`: events that still stand after the last stage \
+            are dropped and counted as unrouted");
+    }
+    match &config.intake.source {
+        Source::Core { .. } => warn!(%pipeline, "core NATS sends nothing again: an event that is \
+            lost before it ends is lost"),
+        Source::JetStream { .. } => info!(%pipeline, "one runtime at a time keeps the order of a \
+            key: run no second one on the same consumer"),
+    }
+}
+
+fn uses(config: &Config) -> Vec<Use> {
+    let mut uses: Vec<Use> = Vec::new();
+    for pipeline in &config.pipelines {
+        for plugin in &pipeline.stages {
+            let known = uses
+                .iter()
+                .any(|u| u.plugin == *plugin && u.pipeline == pipeline.name);
+            if !known {
+                uses.push(Use {
+                    plugin: plugin.clone(),
+                    pipeline: pipeline.name.clone(),
+                    writable: pipeline.writable.clone(),
+                });
+            }
+        }
+    }
+    uses
+}
+
+fn secrets(config: &Config) -> Secrets {
+    let secrets = config.secrets.iter();
+    Secrets::new(
+        secrets
+            .map(|(name, secret)| (name.clone(), secret.expose().to_owned()))
+            .collect(),
+    )
+}
+
+async fn open_state(
+    context: &jetstream::Context,
+    config: &Config,
+) -> Result<Option<State>, AppError> {
+    if !config.plugins.iter().any(|plugin| plugin.grants.state) {
+        return Ok(None);
+    }
+    let settings = jetstream::kv::Config {
+        bucket: STATE_BUCKET.to_owned(),
+        description: "State of Syncline plugins".to_owned(),
+        // Lets single entries expire.
+        limit_markers: Some(Duration::from_secs(60)),
+        ..Default::default()
+    };
+    let store = match context.get_key_value(STATE_BUCKET).await {
+        Ok(store) => Ok(store),
+        Err(_) => context.create_key_value(settings).await,
+    };
+    let store = store.map_err(|error| AppError::State {
+        bucket: STATE_BUCKET,
+        cause: error.to_string(),
+    })?;
+    Ok(Some(State::Bucket {
+        context: context.clone(),
+        store,
+    }))
+}

@@ -1,0 +1,93 @@
+//! Every problem that a start would meet, without starting.
+
+use super::{Options, connect, connection, uses};
+use crate::config::{Config, Problem};
+use crate::intake::{self, Source};
+use crate::plugin::{Engine, EngineConfig, PluginError, Plugins, Secrets, State, Surroundings};
+use crate::target::{Kind, Targets};
+use crate::telemetry::Metrics;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Loads every plugin that a pipeline uses against its grants, its schema and its pipelines' targets;
+/// with `connected` also asks the server for streams and buckets. Makes nothing.
+pub async fn validate(config: &Config, options: &Options, connected: bool) -> Vec<Problem> {
+    let mut problems = check_plugins(config, options).await;
+    if connected {
+        problems.extend(check_server(config).await);
+    }
+    problems
+}
+
+async fn check_plugins(config: &Config, options: &Options) -> Vec<Problem> {
+    let engine = match Engine::new(&EngineConfig {
+        cache_dir: options.cache_dir.clone(),
+    }) {
+        Ok(engine) => engine,
+        Err(error) => return vec![problem("plugins", &error)],
+    };
+    let surroundings = Surroundings {
+        secrets: Arc::new(Secrets::new(BTreeMap::new())),
+        retrieve: None,
+        state: Some(State::memory([])),
+        metrics: Arc::new(Metrics::new()),
+    };
+    let mut problems = Vec::new();
+    for plugin in &config.plugins {
+        let uses: Vec<_> = uses(config)
+            .into_iter()
+            .filter(|u| u.plugin == plugin.name)
+            .collect();
+        let plugins = std::slice::from_ref(plugin);
+        if let Err(errors) = Plugins::load(&engine, plugins, &uses, &surroundings).await {
+            let key = |error: &PluginError| match error {
+                PluginError::Ungranted { .. } => format!("plugins.{}.grants", plugin.name),
+                PluginError::Settings { .. } => format!("plugins.{}.config", plugin.name),
+                _ => format!("plugins.{}.path", plugin.name),
+            };
+            problems.extend(errors.iter().map(|error| problem(&key(error), error)));
+        }
+    }
+    problems
+}
+
+async fn check_server(config: &Config) -> Vec<Problem> {
+    let client = match connect(&config.nats).await {
+        Ok(client) => client,
+        Err(error) => return vec![problem("nats.url", &error)],
+    };
+    let context = connection::jetstream(&config.nats, client);
+    let mut problems = Vec::new();
+    for target in &config.targets {
+        // What a start would make is no problem; what it would look for is.
+        let may_be_made =
+            target.create || matches!(target.kind, Kind::Subject { stream: None, .. });
+        if may_be_made {
+            continue;
+        }
+        if let Err(errors) = Targets::open(&context, std::slice::from_ref(target)).await {
+            let key = format!("targets.{}", target.name);
+            problems.extend(errors.iter().map(|error| problem(&key, error)));
+        }
+    }
+    for pipeline in &config.pipelines {
+        if let Source::JetStream { create: false, .. } = pipeline.intake.source
+            && let Err(error) = intake::check(&context, &pipeline.intake).await
+        {
+            problems.push(problem(
+                &format!("pipelines.{}.source", pipeline.name),
+                &error,
+            ));
+        }
+    }
+    problems
+}
+
+fn problem(key: &str, error: &dyn std::fmt::Display) -> Problem {
+    Problem {
+        key: key.to_owned(),
+        line: None,
+        column: None,
+        message: error.to_string(),
+    }
+}

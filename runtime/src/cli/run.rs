@@ -1,0 +1,108 @@
+//! `syncline run`: the runtime, until a signal ends it.
+
+use super::connection::ConfigArgs;
+use super::environment;
+use super::failure::{Exit, Failure};
+use super::logging;
+use super::print::Printer;
+use super::signals::Signals;
+use syncline::app::{App, Options, Summary};
+use syncline::config::Config;
+use syncline::shutdown::Shutdown;
+use syncline::telemetry::PipelineCounts;
+
+/// The words of the law, and the retries, which are counted apart.
+const COLUMNS: [&str; 9] = [
+    "pipeline",
+    "received",
+    "done",
+    "filtered",
+    "dead",
+    "parked",
+    "duplicate",
+    "in flight",
+    "retries",
+];
+
+/// Run the pipelines of a configuration until ctrl-c or SIGTERM
+///
+/// The first ctrl-c or SIGTERM drains: no more events are taken, those in flight are finished. A
+/// second one aborts; what was in flight is delivered again by the next run. Changed plugin files
+/// are swapped in while it runs. SIGHUP is noted; reloading the configuration is not available yet.
+/// Log lines go to stderr, `ready` among them once every pipeline takes events; what became of the
+/// events goes to stdout at the end.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+
+    #[command(flatten)]
+    logging: logging::LogArgs,
+
+    /// Print the summary as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs and reports.
+pub(super) async fn execute(args: Args, printer: &Printer) -> anyhow::Result<Exit> {
+    logging::start(&args.logging)?;
+    let config = args.config.load()?;
+    let mut signals = Signals::listen()?;
+    let shutdown = Shutdown::new();
+    let work = run(config, shutdown.clone());
+    let summary = Box::pin(signals.during(&shutdown, work)).await??;
+    report(&summary, args.json, printer)
+}
+
+/// Builds the runtime and runs it until `shutdown`.
+///
+/// # Errors
+/// When it cannot start.
+pub(super) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<Summary> {
+    let app = Box::pin(App::build(config, options()))
+        .await
+        .map_err(|error| {
+            let failure = Failure::new("cannot start the runtime").because(error);
+            failure.remedy("`syncline validate --connect` checks plugins, targets and streams")
+        })?;
+    Ok(Box::pin(app.run(shutdown)).await?)
+}
+
+/// Settings of the process.
+pub(super) fn options() -> Options {
+    Options {
+        cache_dir: environment::cache_dir(),
+        ..Options::default()
+    }
+}
+
+/// Prints what became of the events, pipeline by pipeline. Not fine: events had to be left at work.
+pub(super) fn report(summary: &Summary, json: bool, printer: &Printer) -> anyhow::Result<Exit> {
+    if json {
+        printer.json(summary)?;
+    } else {
+        let rows: Vec<_> = summary.pipelines.iter().map(row).collect();
+        printer.table(&COLUMNS, &rows)?;
+    }
+    Ok(if summary.drained {
+        Exit::Fine
+    } else {
+        Exit::NotFine
+    })
+}
+
+fn row((name, counts): (&String, &PipelineCounts)) -> Vec<String> {
+    let counts = [
+        counts.received,
+        counts.done,
+        counts.filtered,
+        counts.dead,
+        counts.parked,
+        counts.duplicate,
+        counts.in_flight,
+        counts.retries,
+    ];
+    let counts = counts.iter().map(u64::to_string);
+    std::iter::once(name.clone()).chain(counts).collect()
+}

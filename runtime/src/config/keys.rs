@@ -1,0 +1,165 @@
+//! Every key of the file, section by section. The reader refuses what is not listed here, and a
+//! test compares these lists with `docs/configuration.md`.
+
+/// The keys of one section.
+#[derive(Debug)]
+pub(super) struct Keys {
+    /// The section as the reference calls it; user-chosen names are `NAME`.
+    pub(super) section: &'static str,
+    /// What is read.
+    pub(super) known: &'static [&'static str],
+    /// What a later version will read, and what that is.
+    pub(super) later: &'static [(&'static str, &'static str)],
+}
+
+pub(super) const FILE: Keys = Keys {
+    section: "",
+    known: &["nats", "secrets", "plugins", "targets", "pipelines"],
+    later: &[
+        ("admin", "the admin server"),
+        ("api", "the API of the target modules"),
+    ],
+};
+
+pub(super) const NATS: Keys = Keys {
+    section: "nats",
+    known: &[
+        "url",
+        "name",
+        "credentials",
+        "nkey",
+        "user",
+        "password",
+        "token",
+        "tls",
+        "domain",
+        "api_prefix",
+    ],
+    later: &[],
+};
+
+pub(super) const TLS: Keys = Keys {
+    section: "nats.tls",
+    known: &["ca", "cert", "key", "required"],
+    later: &[],
+};
+
+pub(super) const SECRET: Keys = Keys {
+    section: "secrets.NAME",
+    known: &["env", "file"],
+    later: &[],
+};
+
+pub(super) const PLUGIN: Keys = Keys {
+    section: "plugins.NAME",
+    known: &["path", "config", "grants", "limits"],
+    later: &[],
+};
+
+pub(super) const GRANTS: Keys = Keys {
+    section: "plugins.NAME.grants",
+    known: &["lookup", "secrets", "state"],
+    later: &[("http", "outbound http")],
+};
+
+pub(super) const PLUGIN_LIMITS: Keys = Keys {
+    section: "plugins.NAME.limits",
+    known: &[
+        "memory",
+        "time",
+        "host_time",
+        "host_calls",
+        "effects",
+        "output",
+        "log",
+        "metric_series",
+        "instances",
+    ],
+    later: &[],
+};
+
+pub(super) const TARGET: Keys = Keys {
+    section: "targets.NAME",
+    known: &[
+        "kind", "subject", "stream", "core", "bucket", "create", "timeout",
+    ],
+    later: &[
+        ("contract", "a module contract"),
+        ("rate_limit", "a rate limit"),
+    ],
+};
+
+pub(super) const PIPELINE: Keys = Keys {
+    section: "pipelines.NAME",
+    known: &[
+        "source",
+        "key",
+        "stages",
+        "to",
+        "targets",
+        "guarantee",
+        "retry",
+        "on_failure",
+        "limits",
+    ],
+    later: &[
+        ("dedupe", "skipping events that were done before"),
+        ("partitions", "sharing a pipeline out over processes"),
+        (
+            "repartition",
+            "sharing a pipeline out over processes by another key",
+        ),
+        ("rate_limit", "a rate limit"),
+    ],
+};
+
+pub(super) const SOURCE: Keys = Keys {
+    section: "pipelines.NAME.source",
+    known: &[
+        "stream", "subjects", "create", "consumer", "ack_wait", "subject", "queue",
+    ],
+    later: &[],
+};
+
+pub(super) const ROUTE: Keys = Keys {
+    section: "pipelines.NAME.to",
+    known: &["target", "entity", "operation", "key", "when"],
+    later: &[],
+};
+
+pub(super) const WHEN: Keys = Keys {
+    section: "pipelines.NAME.to.when",
+    known: &["type"],
+    later: &[],
+};
+
+pub(super) const RETRY: Keys = Keys {
+    section: "pipelines.NAME.retry",
+    known: &["attempts", "backoff"],
+    later: &[],
+};
+
+pub(super) const PIPELINE_LIMITS: Keys = Keys {
+    section: "pipelines.NAME.limits",
+    known: &["events", "payload"],
+    later: &[],
+};
+
+/// All of them, in the order of the reference.
+#[cfg(test)]
+pub(super) const ALL: [&Keys; 14] = [
+    &FILE,
+    &NATS,
+    &TLS,
+    &SECRET,
+    &PLUGIN,
+    &GRANTS,
+    &PLUGIN_LIMITS,
+    &TARGET,
+    &PIPELINE,
+    &SOURCE,
+    &ROUTE,
+    &WHEN,
+    &RETRY,
+    &PIPELINE_LIMITS,
+];

@@ -1,0 +1,157 @@
+//! `[pipelines.NAME]`.
+
+use super::entry::{Entry, duration_of};
+use super::keys;
+use super::names::{self, Names};
+use super::routes;
+use super::section::Section;
+use super::source;
+use crate::event::KeySpec;
+use crate::intake::{self, Source};
+use crate::pipeline::{Config, Guarantee, OnFailure, RetryPolicy};
+use bytesize::ByteSize;
+use std::time::Duration;
+
+/// Events in flight.
+const MAX_EVENTS: u32 = 1024;
+/// The longest payload.
+const MAX_PAYLOAD: ByteSize = ByteSize::mib(1);
+
+/// The words of `guarantee`; those without a value are not built yet.
+pub(super) const GUARANTEES: [(&str, Option<Guarantee>); 2] = [
+    ("at-least-once", Some(Guarantee::AtLeastOnce)),
+    ("atomic", None),
+];
+
+/// The words of `on_failure`; those without a value are not built yet.
+pub(super) const ON_FAILURE: [(&str, Option<OnFailure>); 3] = [
+    ("dead-letter", Some(OnFailure::DeadLetter)),
+    ("park-key", None),
+    ("stop", None),
+];
+
+/// Why the guarantee has to be written out.
+const GUARANTEE_ADVICE: &str = "write guarantee = \"at-least-once\" (after a crash an effect may \
+    be applied again); the default will be \"atomic\", which is not available yet";
+
+pub(super) fn read(name: &str, entry: &Entry<'_>, known: &Names) -> Option<Config> {
+    let name = names::own(name, entry);
+    let section = entry.section(&keys::PIPELINE)?;
+    let intake = intake(&section, &name, known);
+    let stages = section
+        .read("stages", |entry| stages(entry, known))
+        .unwrap_or_default();
+    let to = section
+        .read("to", |entry| routes::read(entry, known))
+        .unwrap_or_default();
+    let mut writable = match section.has("targets") {
+        true => section
+            .read("targets", |entry| targets(entry, known))
+            .unwrap_or_default(),
+        false => known.targets.iter().map(|(name, _)| name.clone()).collect(),
+    };
+    for route in &to {
+        if !writable.contains(&route.target) {
+            writable.push(route.target.clone());
+        }
+    }
+    let guarantee = section.require("guarantee", GUARANTEE_ADVICE, |e| e.choose(&GUARANTEES));
+    let retry = section.read("retry", retry).unwrap_or_default();
+    let on_failure = section.read("on_failure", |entry| entry.choose(&ON_FAILURE));
+    let on_failure = on_failure.unwrap_or(OnFailure::DeadLetter);
+    let (intake, guarantee) = (intake?, guarantee?);
+    Some(Config {
+        name,
+        intake,
+        stages,
+        to,
+        writable,
+        guarantee,
+        retry,
+        on_failure,
+    })
+}
+
+fn intake(section: &Section<'_>, pipeline: &str, known: &Names) -> Option<intake::Config> {
+    let (mut max_events, mut max_payload) = (MAX_EVENTS, MAX_PAYLOAD);
+    if let Some(limits) = section.read("limits", |entry| entry.section(&keys::PIPELINE_LIMITS)) {
+        limits.set("events", &mut max_events, Entry::positive_count);
+        limits.set("payload", &mut max_payload, Entry::positive_size);
+    }
+    let advice = "write source = { stream = \"..\", subjects = [\"..\"] }";
+    let source = section.require("source", advice, |entry| {
+        source::read(entry, pipeline, known)
+    });
+    let key = section.read("key", |entry| {
+        let key = entry.parse::<KeySpec>()?;
+        if let Some((source, _)) = &source {
+            source::check_key(entry, &key, source);
+        }
+        Some(key)
+    });
+    let (source, ack_wait): (Source, Duration) = source?;
+    Some(intake::Config {
+        pipeline: pipeline.to_owned(),
+        source,
+        key: key.unwrap_or_default(),
+        max_events: usize::try_from(max_events).unwrap_or(usize::MAX),
+        max_payload: max_payload.0,
+        ack_wait,
+    })
+}
+
+fn stages(entry: &Entry<'_>, known: &Names) -> Option<Vec<String>> {
+    Some(
+        entry
+            .items()?
+            .iter()
+            .filter_map(|item| known.plugin(item))
+            .collect(),
+    )
+}
+
+fn targets(entry: &Entry<'_>, known: &Names) -> Option<Vec<String>> {
+    let texts = entry.texts()?;
+    Some(
+        texts
+            .iter()
+            .filter_map(|(item, _)| known.target(item))
+            .collect(),
+    )
+}
+
+fn retry(entry: &Entry<'_>) -> Option<RetryPolicy> {
+    let section = entry.section(&keys::RETRY)?;
+    let mut policy = RetryPolicy::default();
+    section.set("attempts", &mut policy.attempts, Entry::positive_count);
+    if let Some((first, longest)) = section.read("backoff", backoff) {
+        policy.first = first;
+        policy.longest = longest;
+    }
+    Some(policy)
+}
+
+/// `"200ms..30s"`: the first pause and the longest; one duration alone is both.
+fn backoff(entry: &Entry<'_>) -> Option<(Duration, Duration)> {
+    if !entry.value.is_str() {
+        entry.report("expected pauses, as in \"200ms..30s\" or \"5s\"");
+        return None;
+    }
+    let text = entry.text()?;
+    let (first, longest) = text.split_once("..").unwrap_or((&text, &text));
+    let pauses =
+        duration_of(first.trim()).and_then(|first| Ok((first, duration_of(longest.trim())?)));
+    match pauses {
+        Ok((first, longest)) if first <= longest => Some((first, longest)),
+        Ok(_) => {
+            entry.report(format!(
+                "`{text}` begins with the longer pause: exchange the two"
+            ));
+            None
+        }
+        Err(message) => {
+            entry.report(message);
+            None
+        }
+    }
+}

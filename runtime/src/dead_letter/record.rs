@@ -1,0 +1,130 @@
+//! A dead letter as it is stored: the context as JSON, the original message whole.
+
+use crate::event::{DeadLetter, DeadReason, Failure, Headers, Operation};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+/// A stored dead letter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Letter {
+    /// `PIPELINE.K`: the pipeline and the event's identity.
+    pub id: String,
+    /// The pipeline that gave the event up.
+    pub pipeline: String,
+    /// When it was stored, RFC 3339.
+    pub at: String,
+    /// Why.
+    pub reason: DeadReason,
+    /// The last error.
+    pub error: String,
+    /// The ordering key.
+    pub key: String,
+    /// CloudEvents `id`, where the message was an event.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub event_id: Option<String>,
+    /// CloudEvents `source`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub event_source: Option<String>,
+    /// CloudEvents `type`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub event_type: Option<String>,
+    /// W3C trace context.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub traceparent: Option<String>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Every failed attempt.
+    pub history: Vec<Failure>,
+    /// Each stage's plugin with the digest of the component that ran.
+    pub plugins: Vec<(String, String)>,
+    /// Effects that targets had accepted: target, operation, key.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub accepted: Vec<(String, Operation, String)>,
+    /// The source stream; empty for core NATS.
+    pub stream: String,
+    /// Position in it.
+    pub sequence: u64,
+    /// The original subject.
+    pub subject: String,
+    /// The original headers.
+    pub headers: Headers,
+    /// Length of the original payload.
+    pub payload_bytes: usize,
+    /// The original payload, base64; absent when it lies in the object store.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub payload_base64: Option<String>,
+    /// Name of the object that holds the original payload, when it is too large for the message.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub payload_object: Option<String>,
+}
+
+/// A line of `syncline dlq list`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LetterSummary {
+    /// See [`Letter::id`].
+    pub id: String,
+    /// See [`Letter::pipeline`].
+    pub pipeline: String,
+    /// See [`Letter::at`].
+    pub at: String,
+    /// See [`Letter::reason`].
+    pub reason: DeadReason,
+    /// See [`Letter::key`].
+    pub key: String,
+    /// See [`Letter::event_type`].
+    pub event_type: Option<String>,
+    /// See [`Letter::attempts`].
+    pub attempts: u32,
+    /// See [`Letter::error`].
+    pub error: String,
+}
+
+impl Letter {
+    /// The record of a dead letter, with its payload inside.
+    pub(super) fn of(letter: &DeadLetter, at: String) -> Self {
+        let [event_id, event_source, event_type] = match &letter.event {
+            Some(event) => event.clone().map(Some),
+            None => [const { None }; 3],
+        };
+        let original = &letter.original;
+        Self {
+            id: format!("{}.{}", letter.pipeline, letter.id),
+            pipeline: letter.pipeline.clone(),
+            at,
+            reason: letter.reason,
+            error: letter.error.clone(),
+            key: letter.key.clone(),
+            event_id,
+            event_source,
+            event_type,
+            traceparent: letter.traceparent.clone(),
+            attempts: letter.history.last().map_or(0, |failure| failure.attempt),
+            history: letter.history.clone(),
+            plugins: letter.plugins.clone(),
+            accepted: letter.accepted.clone(),
+            stream: original.stream.to_string(),
+            sequence: original.sequence,
+            subject: original.subject.clone(),
+            headers: original.headers.clone(),
+            payload_bytes: original.payload.len(),
+            payload_base64: Some(STANDARD.encode(&original.payload)),
+            payload_object: None,
+        }
+    }
+
+    /// The letter in one line.
+    #[must_use]
+    pub fn summary(&self) -> LetterSummary {
+        LetterSummary {
+            id: self.id.clone(),
+            pipeline: self.pipeline.clone(),
+            at: self.at.clone(),
+            reason: self.reason,
+            key: self.key.clone(),
+            event_type: self.event_type.clone(),
+            attempts: self.attempts,
+            error: self.error.clone(),
+        }
+    }
+}

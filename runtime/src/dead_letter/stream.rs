@@ -1,0 +1,237 @@
+//! Dead letters on their JetStream stream: stored, listed, read.
+
+use super::record::{Letter, LetterSummary};
+use super::{STREAM, Selection};
+use crate::event::DeadLetter;
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::{self, DeliverPolicy, pull};
+use async_nats::jetstream::object_store::{self, ObjectStore};
+use async_nats::jetstream::{self, stream};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::io::AsyncReadExt as _;
+
+/// Subjects are `syncline.dlq.PIPELINE.K`.
+const SUBJECT_PREFIX: &str = "syncline.dlq.";
+/// Payloads that do not fit beside their context lie here.
+const BUCKET: &str = "SYNCLINE_DLQ_PAYLOADS";
+/// Room for the headers that publishing adds.
+const MARGIN: usize = 1_024;
+
+/// Why a dead letter could not be stored or read.
+#[derive(Debug, thiserror::Error)]
+#[error("{attempted}: {cause}")]
+pub struct DeadLetterError {
+    attempted: String,
+    cause: String,
+}
+
+/// The dead letters of every pipeline.
+#[derive(Clone)]
+pub struct DeadLetters {
+    context: jetstream::Context,
+    stream: stream::Stream,
+}
+
+impl DeadLetters {
+    /// Opens the stream, making it when it is missing.
+    ///
+    /// # Errors
+    /// When JetStream refuses or does not answer.
+    pub async fn open(context: &jetstream::Context) -> Result<Self, DeadLetterError> {
+        let config = stream::Config {
+            name: STREAM.to_owned(),
+            description: Some("Events that Syncline gave up".to_owned()),
+            subjects: vec![format!("{SUBJECT_PREFIX}>")],
+            // A letter that does not fit must be refused, never push out another.
+            discard: stream::DiscardPolicy::New,
+            allow_direct: true,
+            ..Default::default()
+        };
+        let stream = context
+            .get_or_create_stream(config)
+            .await
+            .map_err(|error| failed(&format!("cannot open the stream {STREAM}"), &error))?;
+        Ok(Self {
+            context: context.clone(),
+            stream,
+        })
+    }
+
+    /// Stores a letter, once: the same letter again within the stream's window is no second one.
+    ///
+    /// # Errors
+    /// When it is not known to be stored.
+    pub async fn store(&self, letter: &DeadLetter) -> Result<(), DeadLetterError> {
+        let at = OffsetDateTime::now_utc()
+            .format(&Rfc3339)
+            .unwrap_or_default();
+        let mut record = Letter::of(letter, at);
+        let attempted = format!("cannot store the dead letter {}", record.id);
+        let mut body = encode(&record, &attempted)?;
+        let largest = self
+            .context
+            .client()
+            .server_info()
+            .max_payload
+            .saturating_sub(MARGIN);
+        if body.len() > largest {
+            let object = record.id.clone();
+            self.store_payload(&object, &letter.original.payload)
+                .await?;
+            record.payload_base64 = None;
+            record.payload_object = Some(object);
+            body = encode(&record, &attempted)?;
+        }
+        let subject = format!("{SUBJECT_PREFIX}{}", record.id);
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Msg-Id", message_id(letter).as_str());
+        headers.insert("content-type", "application/json");
+        let published = self
+            .context
+            .publish_with_headers(subject, headers, body)
+            .await;
+        let ack = published.map_err(|error| failed(&attempted, &error))?;
+        ack.await
+            .map_err(|error| failed(&attempted, &error))
+            .map(|_| ())
+    }
+
+    async fn store_payload(&self, name: &str, payload: &Bytes) -> Result<(), DeadLetterError> {
+        let attempted = format!("cannot store the payload of the dead letter {name}");
+        let store = self.payloads(&attempted).await?;
+        let mut reader: &[u8] = payload;
+        store
+            .put(name, &mut reader)
+            .await
+            .map_err(|error| failed(&attempted, &error))?;
+        Ok(())
+    }
+
+    async fn payloads(&self, attempted: &str) -> Result<ObjectStore, DeadLetterError> {
+        if let Ok(store) = self.context.get_object_store(BUCKET).await {
+            return Ok(store);
+        }
+        let config = object_store::Config {
+            bucket: BUCKET.to_owned(),
+            ..Default::default()
+        };
+        self.context
+            .create_object_store(config)
+            .await
+            .map_err(|error| failed(attempted, &error))
+    }
+
+    /// The letters that are meant, oldest first.
+    ///
+    /// # Errors
+    /// When the stream cannot be read to its end.
+    pub async fn list(&self, selection: &Selection) -> Result<Vec<LetterSummary>, DeadLetterError> {
+        let attempted = "cannot list the dead letters";
+        let filter = match &selection.pipeline {
+            Some(pipeline) => format!("{SUBJECT_PREFIX}{pipeline}.>"),
+            None => format!("{SUBJECT_PREFIX}>"),
+        };
+        let config = pull::OrderedConfig {
+            filter_subject: filter,
+            deliver_policy: DeliverPolicy::All,
+            ..Default::default()
+        };
+        let consumer: consumer::Consumer<pull::OrderedConfig> = self
+            .stream
+            .create_consumer(config)
+            .await
+            .map_err(|error| failed(attempted, &error))?;
+        let mut pending = consumer.cached_info().num_pending;
+        let mut messages = consumer
+            .messages()
+            .await
+            .map_err(|error| failed(attempted, &error))?;
+        let mut listed = Vec::new();
+        while pending > 0 && selection.limit.is_none_or(|limit| listed.len() < limit) {
+            let Some(message) = messages.next().await else {
+                break;
+            };
+            let message = message.map_err(|error| failed(attempted, &error))?;
+            pending = message
+                .info()
+                .map_err(|error| failed(attempted, &*error))?
+                .pending;
+            let letter: Letter = decode(&message.payload, attempted)?;
+            if selection.holds(&letter) {
+                listed.push(letter.summary());
+            }
+        }
+        Ok(listed)
+    }
+
+    /// One letter whole, its payload included, or `None` when there is none of this id.
+    ///
+    /// # Errors
+    /// When the stream or the payload cannot be read.
+    pub async fn get(&self, id: &str) -> Result<Option<Letter>, DeadLetterError> {
+        let attempted = format!("cannot read the dead letter {id}");
+        let subject = format!("{SUBJECT_PREFIX}{id}");
+        let message = match self.stream.direct_get_last_for_subject(subject).await {
+            Ok(message) => message,
+            Err(error) if error.kind() == stream::DirectGetErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(&attempted, &error)),
+        };
+        let mut letter: Letter = decode(&message.payload, &attempted)?;
+        if let Some(object) = letter.payload_object.take() {
+            letter.payload_base64 = Some(self.read_payload(&object, &attempted).await?);
+        }
+        Ok(Some(letter))
+    }
+
+    async fn read_payload(&self, name: &str, attempted: &str) -> Result<String, DeadLetterError> {
+        let store = self.payloads(attempted).await?;
+        let mut object = store
+            .get(name)
+            .await
+            .map_err(|error| failed(attempted, &error))?;
+        let mut payload = Vec::new();
+        object
+            .read_to_end(&mut payload)
+            .await
+            .map_err(|error| failed(attempted, &error))?;
+        Ok(STANDARD.encode(payload))
+    }
+}
+
+/// The same for every attempt at storing one failure of one copy of the event.
+fn message_id(letter: &DeadLetter) -> String {
+    let mut hash = Sha256::new();
+    for part in [
+        letter.pipeline.as_str(),
+        letter.id.as_str(),
+        &letter.original.stream,
+    ] {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    hash.update(letter.original.sequence.to_le_bytes());
+    format!("dead-{}", crate::event::encode_hash(&hash.finalize()))
+}
+
+fn encode(letter: &Letter, attempted: &str) -> Result<Bytes, DeadLetterError> {
+    serde_json::to_vec(letter)
+        .map(Bytes::from)
+        .map_err(|error| failed(attempted, &error))
+}
+
+fn decode(body: &[u8], attempted: &str) -> Result<Letter, DeadLetterError> {
+    serde_json::from_slice(body).map_err(|error| failed(attempted, &error))
+}
+
+fn failed(attempted: &str, error: &(impl std::fmt::Display + ?Sized)) -> DeadLetterError {
+    DeadLetterError {
+        attempted: attempted.to_owned(),
+        cause: error.to_string(),
+    }
+}

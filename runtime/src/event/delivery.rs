@@ -1,0 +1,97 @@
+//! One copy of a message, and the right to answer for it once.
+
+use super::{Envelope, InvalidEvent, Original};
+use std::sync::Arc;
+
+/// A message that a source handed over, decoded where it could be.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The message as it came.
+    pub original: Original,
+    /// The event in it. A message that says it is an event and is none goes on as well: its
+    /// envelope names it, and the fault makes it a dead letter.
+    pub envelope: Envelope,
+    /// Why it is no event, if it is none.
+    pub fault: Option<InvalidEvent>,
+    /// The right to answer.
+    pub receipt: Receipt,
+}
+
+/// The answer to a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// Done with: never send it again.
+    Ack,
+    /// Given away: whoever is next takes it.
+    GiveBack,
+}
+
+/// Who carries an answer to the source.
+pub trait Settle: Send + Sync {
+    /// Carries the answer for the delivery that `ticket` stands for. Must not block.
+    fn settle(&self, ticket: u64, disposition: Disposition);
+}
+
+/// The right to answer for a delivery, once. Dropped unsettled it gives the delivery back.
+pub struct Receipt {
+    settler: Option<Arc<dyn Settle>>,
+    ticket: u64,
+}
+
+impl Receipt {
+    /// A receipt whose answer `settler` carries.
+    #[must_use]
+    pub fn new(settler: Arc<dyn Settle>, ticket: u64) -> Self {
+        Self {
+            settler: Some(settler),
+            ticket,
+        }
+    }
+
+    /// Answers.
+    pub fn settle(mut self, disposition: Disposition) {
+        if let Some(settler) = self.settler.take() {
+            settler.settle(self.ticket, disposition);
+        }
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if let Some(settler) = self.settler.take() {
+            settler.settle(self.ticket, Disposition::GiveBack);
+        }
+    }
+}
+
+impl std::fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Receipt")
+            .field("ticket", &self.ticket)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parking_lot::Mutex;
+
+    #[derive(Default)]
+    struct Answers(Mutex<Vec<(u64, Disposition)>>);
+
+    impl Settle for Answers {
+        fn settle(&self, ticket: u64, disposition: Disposition) {
+            self.0.lock().push((ticket, disposition));
+        }
+    }
+
+    #[test]
+    fn a_receipt_answers_exactly_once() {
+        let answers = Arc::new(Answers::default());
+        Receipt::new(answers.clone(), 1).settle(Disposition::Ack);
+        drop(Receipt::new(answers.clone(), 2));
+        let expected = vec![(1, Disposition::Ack), (2, Disposition::GiveBack)];
+        assert_eq!(*answers.0.lock(), expected);
+    }
+}

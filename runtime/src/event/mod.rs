@@ -1,0 +1,68 @@
+//! The vocabulary: what flows through Syncline. Values only, no input or output, no tasks, no clock.
+
+mod cloud_event;
+mod delivery;
+mod effect;
+mod headers;
+mod key;
+mod plan;
+mod subject;
+mod verdict;
+
+use bytes::Bytes;
+use std::sync::Arc;
+
+pub use cloud_event::data_to_json;
+pub use cloud_event::{Event, InvalidEvent, RawOrigin};
+pub use delivery::{Delivery, Disposition, Receipt, Settle};
+pub use effect::{Effect, Operation, Precondition};
+pub(crate) use headers::header_fault;
+pub use headers::{Headers, reserved};
+pub use key::{EventId, KeySpec, OrderingKey};
+pub(crate) use key::{encode as encode_hash, scalar_at};
+pub use plan::{DeadLetter, DeadReason, Failure, Plan, PlannedEffect, StateRead, StateWrite};
+pub use subject::{KeyAlphabet, SubjectPattern, TypePattern, escape_key, unescape_key};
+pub use verdict::{Acceptance, Forwarded, Next, Verdict};
+
+/// The value that flows: an event, its data, and where this copy of it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// The CloudEvents attributes and the message headers.
+    pub event: Arc<Event>,
+    /// The event's data as received; empty when it has none.
+    pub data: Bytes,
+    /// Where this copy came from. Children of a split keep their parent's.
+    pub origin: Arc<Origin>,
+}
+
+/// Where a copy of an event came from, and what identifies it here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The event's identity, `k`.
+    pub id: EventId,
+    /// The NATS subject.
+    pub address: String,
+    /// The source stream; empty for core NATS.
+    pub stream: Arc<str>,
+    /// Position in the source stream; 0 from core NATS.
+    pub sequence: u64,
+    /// What the event is ordered by.
+    pub key: OrderingKey,
+    /// True when an earlier run may already have applied some of the event's effects.
+    pub maybe_seen: bool,
+}
+
+/// A message as a source hands it over, before it is decoded. Kept whole for dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Original {
+    /// The NATS subject.
+    pub subject: String,
+    /// Every header as received, `Nats-*` included.
+    pub headers: Headers,
+    /// The body as received.
+    pub payload: Bytes,
+    /// The source stream; empty for core NATS.
+    pub stream: Arc<str>,
+    /// Position in the source stream; 0 from core NATS.
+    pub sequence: u64,
+}

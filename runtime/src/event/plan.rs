@@ -1,0 +1,156 @@
+//! What should happen to the world because of one event.
+
+use super::effect::{Effect, Operation};
+use super::key::EventId;
+use super::{Headers, Original};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// All that one event changes: effects in order, plugin state, or a dead letter instead.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Changes to targets, in order.
+    pub effects: Vec<PlannedEffect>,
+    /// State keys that the plugins read, with the revision they saw.
+    pub reads: Vec<StateRead>,
+    /// State keys that the plugins wrote.
+    pub writes: Vec<StateWrite>,
+    /// The event itself, given up. A plan that holds one holds nothing else.
+    pub dead_letter: Option<Box<DeadLetter>>,
+}
+
+/// An effect with its target and identity settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedEffect {
+    /// The configured target.
+    pub target: Arc<str>,
+    /// The change.
+    pub effect: Effect,
+    /// The same again when the event is thought again: path of stage and child, and index.
+    pub id: String,
+}
+
+/// A state key that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateRead {
+    /// The key in the state bucket.
+    pub key: String,
+    /// The revision that was seen; 0: the key did not exist.
+    pub revision: u64,
+}
+
+/// A state key that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateWrite {
+    /// The key in the state bucket.
+    pub key: String,
+    /// The revision that must still hold; none: whatever there is.
+    pub revision: Option<u64>,
+    /// The new value; none: deleted.
+    pub value: Option<Bytes>,
+    /// How long it is kept; none: until deleted.
+    pub ttl: Option<Duration>,
+}
+
+/// Why an event was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeadReason {
+    /// The message is not an event.
+    Invalid,
+    /// A plugin said that it can never succeed.
+    Reject,
+    /// A plugin trapped twice.
+    Trap,
+    /// A plugin's answer cannot be carried out.
+    BadAnswer,
+    /// A target refused an effect for good.
+    Refused,
+    /// A precondition or a state key kept changing.
+    Conflict,
+    /// Every attempt failed.
+    Exhausted,
+}
+
+impl DeadReason {
+    /// The reason's name in dead letters, filters and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Reject => "reject",
+            Self::Trap => "trap",
+            Self::BadAnswer => "bad-answer",
+            Self::Refused => "refused",
+            Self::Conflict => "conflict",
+            Self::Exhausted => "exhausted",
+        }
+    }
+}
+
+/// One failed attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// When, RFC 3339.
+    pub at: String,
+    /// The plugin or target that failed, when one did.
+    pub place: Option<String>,
+    /// Digest of that plugin's component.
+    pub digest: Option<String>,
+    /// What was attempted and why it failed, outermost first.
+    pub error: String,
+}
+
+/// An event that will not be tried again by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The pipeline that gave it up.
+    pub pipeline: String,
+    /// The event's identity.
+    pub id: EventId,
+    /// Its ordering key.
+    pub key: String,
+    /// Its CloudEvents `id`, `source` and `type`, where it could be decoded.
+    pub event: Option<[String; 3]>,
+    /// Trace context of the event.
+    pub traceparent: Option<String>,
+    /// Why.
+    pub reason: DeadReason,
+    /// The last error.
+    pub error: String,
+    /// Every failed attempt.
+    pub history: Vec<Failure>,
+    /// Each stage's plugin with the digest of the component that ran.
+    pub plugins: Vec<(String, String)>,
+    /// Effects that a target had accepted before another refused: target, operation, key.
+    pub accepted: Vec<(String, Operation, String)>,
+    /// The message as it came.
+    pub original: Original,
+}
+
+impl Plan {
+    /// The plan that stores a dead letter and changes nothing else.
+    #[must_use]
+    pub fn bury(letter: DeadLetter) -> Self {
+        Self {
+            dead_letter: Some(Box::new(letter)),
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for Original {
+    fn default() -> Self {
+        Self {
+            subject: String::new(),
+            headers: Headers::default(),
+            payload: Bytes::new(),
+            stream: "".into(),
+            sequence: 0,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The deliveries that wait for an answer: answered once, kept alive meanwhile, known again when
+//! the server sends them a second time.
+
+use crate::event::{Disposition, Settle};
+use async_nats::{Client, Subject};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+const ACK: Bytes = Bytes::from_static(b"+ACK");
+const NAK: Bytes = Bytes::from_static(b"-NAK");
+const IN_PROGRESS: Bytes = Bytes::from_static(b"+WPI");
+
+/// How many answers are sent in one go.
+const BATCH: usize = 256;
+
+/// The deliveries of one consumer that wait for an answer, by stream sequence.
+pub(super) struct Answers {
+    open: Mutex<HashMap<u64, Waiting>>,
+    outgoing: mpsc::Sender<(Subject, Bytes)>,
+}
+
+struct Waiting {
+    reply: Subject,
+    alive: Instant,
+}
+
+impl Answers {
+    /// Answers for at most `n_in_flight` deliveries at once.
+    pub(super) fn new(n_in_flight: usize) -> (Arc<Self>, Outgoing) {
+        // Each delivery is answered once and the server sends no more than the limit; redeliveries
+        // of answered ones may come on top.
+        let (outgoing, queue) = mpsc::channel(n_in_flight.saturating_mul(4).max(1_024));
+        (
+            Arc::new(Self {
+                open: Mutex::default(),
+                outgoing,
+            }),
+            Outgoing { queue },
+        )
+    }
+
+    /// Takes a delivery on; false when a copy of it is at work already. The newest copy's reply
+    /// subject counts: a server that was restarted knows only that one.
+    pub(super) fn take_on(&self, sequence: u64, reply: Subject) -> bool {
+        let waiting = Waiting {
+            reply,
+            alive: Instant::now(),
+        };
+        self.open.lock().insert(sequence, waiting).is_none()
+    }
+
+    /// Tells the server that deliveries older than `age` are still worked on.
+    pub(super) async fn keep_alive(&self, client: &Client, age: Duration) {
+        let now = Instant::now();
+        let old: Vec<Subject> = {
+            let mut open = self.open.lock();
+            let old = open
+                .values_mut()
+                .filter(|waiting| now - waiting.alive >= age);
+            old.map(|waiting| {
+                waiting.alive = now;
+                waiting.reply.clone()
+            })
+            .collect()
+        };
+        for reply in old {
+            if client.publish(reply, IN_PROGRESS).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Settle for Answers {
+    fn settle(&self, ticket: u64, disposition: Disposition) {
+        let Some(waiting) = self.open.lock().remove(&ticket) else {
+            return;
+        };
+        let answer = match disposition {
+            Disposition::Ack => ACK,
+            Disposition::GiveBack => NAK,
+        };
+        if self.outgoing.try_send((waiting.reply, answer)).is_err() {
+            tracing::warn!(
+                sequence = ticket,
+                "an answer could not be queued: it is sent again"
+            );
+        }
+    }
+}
+
+/// Answers on their way out.
+pub(super) struct Outgoing {
+    queue: mpsc::Receiver<(Subject, Bytes)>,
+}
+
+impl Outgoing {
+    /// Sends answers until every sender is gone, then flushes.
+    pub(super) async fn send(mut self, client: Client) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while self.queue.recv_many(&mut batch, BATCH).await > 0 {
+            for (reply, answer) in batch.drain(..) {
+                if let Err(error) = client.publish(reply, answer).await {
+                    tracing::warn!(%error, "an answer could not be sent: the event comes again");
+                }
+            }
+        }
+        if let Err(error) = client.flush().await {
+            tracing::warn!(%error, "the last answers may be lost: their events come again");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Where a pipeline's events come from.
+
+use crate::event::{KeySpec, SubjectPattern};
+use std::time::Duration;
+
+/// The settings of one pipeline's intake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The pipeline, for names and messages.
+    pub pipeline: String,
+    /// Where events come from.
+    pub source: Source,
+    /// What they are ordered by.
+    pub key: KeySpec,
+    /// Events that may be in flight at once: pulled and not settled.
+    pub max_events: usize,
+    /// Longest payload that is taken; longer ones become dead letters.
+    pub max_payload: u64,
+    /// How long the server waits for an answer or a sign of life.
+    pub ack_wait: Duration,
+}
+
+/// The kinds of source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A durable pull consumer on a stream.
+    JetStream {
+        /// The stream.
+        stream: String,
+        /// Which of its subjects; empty: all.
+        subjects: Vec<SubjectPattern>,
+        /// Whether a missing stream is made.
+        create: bool,
+        /// The consumer's durable name.
+        durable: String,
+    },
+    /// A core NATS subscription: no redelivery, what is lost is lost.
+    Core {
+        /// The subject.
+        subject: SubjectPattern,
+        /// The queue group that shares it.
+        queue: Option<String>,
+    },
+}

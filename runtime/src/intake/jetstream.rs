@@ -1,0 +1,199 @@
+//! A durable pull consumer: events in batches, kept alive while they are worked on, answered last.
+
+use super::answers::Answers;
+use super::config::{Config, Source};
+use super::consumer::{Position, open_consumer, open_stream};
+use super::decode::{Place, decode};
+use super::{DeliveryLanes, IntakeError};
+use crate::event::{Delivery, Receipt};
+use crate::shutdown::{Shutdown, Tasks};
+use crate::telemetry::PipelineMetrics;
+use async_nats::jetstream::{self, consumer::pull};
+use futures::StreamExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// Messages asked for at once. More would sit in the client's buffer without gain.
+const BATCH: usize = 512;
+/// How long the server holds a request open when it has nothing to give.
+const EXPIRES: Duration = Duration::from_secs(30);
+/// How soon a silent server is noticed.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// The pause before the consumer is opened again.
+const REOPEN: Duration = Duration::from_millis(500);
+
+pub(super) struct JetStream {
+    context: jetstream::Context,
+    stream: Arc<str>,
+    consumer: jetstream::consumer::Consumer<pull::Config>,
+    position: Position,
+}
+
+/// What the loop over messages needs beside the messages.
+struct Loop<'a> {
+    config: &'a Config,
+    lanes: &'a DeliveryLanes,
+    metrics: &'a PipelineMetrics,
+    shutdown: &'a Shutdown,
+    answers: &'a Arc<Answers>,
+}
+
+impl JetStream {
+    pub(super) async fn open(
+        context: jetstream::Context,
+        config: &Config,
+    ) -> Result<Self, IntakeError> {
+        let Source::JetStream { stream: name, .. } = &config.source else {
+            return Err(IntakeError::Source {
+                pipeline: config.pipeline.clone(),
+                fault: "its source is no stream".to_owned(),
+            });
+        };
+        let stream = open_stream(&context, config).await?;
+        let (consumer, position) = open_consumer(&stream, config).await?;
+        Ok(Self {
+            context,
+            stream: name.as_str().into(),
+            consumer,
+            position,
+        })
+    }
+
+    pub(super) async fn run(
+        mut self,
+        config: &Config,
+        lanes: &DeliveryLanes,
+        tasks: &Tasks,
+        metrics: &Arc<PipelineMetrics>,
+        shutdown: &Shutdown,
+        grace: Duration,
+    ) -> bool {
+        let (answers, outgoing) = Answers::new(config.max_events);
+        let helpers = Tasks::new();
+        helpers.spawn(outgoing.send(self.context.client()));
+        let ended = Shutdown::new();
+        helpers.spawn(keep_alive(
+            Arc::downgrade(&answers),
+            self.context.client(),
+            config.ack_wait / 3,
+            ended.clone(),
+        ));
+        let at = Loop {
+            config,
+            lanes,
+            metrics,
+            shutdown,
+            answers: &answers,
+        };
+        while !shutdown.has_begun() {
+            match self.take_in(&at).await {
+                Ok(()) => break,
+                Err(error) => {
+                    warn!(pipeline = %config.pipeline, %error, "intake interrupted, opening again");
+                }
+            }
+            self.reopen(config, shutdown).await;
+        }
+        let all_ended = tasks.finish(grace).await;
+        ended.begin();
+        // The last sender: what is queued is still sent.
+        drop(answers);
+        helpers.finish(grace).await && all_ended
+    }
+
+    /// Takes messages in until the shutdown begins or the server ends the stream of messages.
+    async fn take_in(&mut self, at: &Loop<'_>) -> Result<(), String> {
+        let mut messages = self
+            .consumer
+            .stream()
+            .max_messages_per_batch(BATCH.min(at.config.max_events))
+            .expires(EXPIRES)
+            .heartbeat(HEARTBEAT)
+            .messages()
+            .await
+            .map_err(|error| error.to_string())?;
+        loop {
+            let message = tokio::select! {
+                biased;
+                () = at.shutdown.begun() => return Ok(()),
+                message = messages.next() => message,
+            };
+            match message {
+                Some(Ok(message)) => self.deliver(message, at),
+                Some(Err(error)) => return Err(error.to_string()),
+                None => return Err("the server ended the consumer's messages".to_owned()),
+            }
+        }
+    }
+
+    fn deliver(&mut self, message: jetstream::Message, at: &Loop<'_>) {
+        let sequence = match message.info() {
+            Ok(info) => info.stream_sequence,
+            Err(error) => {
+                warn!(pipeline = %at.config.pipeline, %error, "a message that is no delivery");
+                return;
+            }
+        };
+        let (message, _) = (message.message, ());
+        let Some(reply) = message.reply.clone() else {
+            return;
+        };
+        if !at.answers.take_on(sequence, reply) {
+            at.metrics.redelivered.increment();
+            return;
+        }
+        let maybe_seen = self.position.pass(sequence);
+        let place = Place {
+            stream: &self.stream,
+            sequence,
+            maybe_seen,
+        };
+        let (original, envelope, fault) = decode(message, &place, at.config, at.metrics);
+        let key = envelope.origin.key.clone();
+        let receipt = Receipt::new(at.answers.clone(), sequence);
+        at.lanes.push(
+            key,
+            Delivery {
+                original,
+                envelope,
+                fault,
+                receipt,
+            },
+        );
+    }
+
+    /// Opens the consumer again, for ever, until the shutdown begins.
+    async fn reopen(&mut self, config: &Config, shutdown: &Shutdown) {
+        while shutdown.pause(REOPEN).await {
+            let opened = async {
+                let stream = open_stream(&self.context, config).await?;
+                super::consumer::find_consumer(&stream, config).await
+            };
+            match opened.await {
+                Ok(consumer) => {
+                    self.consumer = consumer;
+                    info!(pipeline = %config.pipeline, "intake opened again");
+                    return;
+                }
+                Err(error) => {
+                    warn!(pipeline = %config.pipeline, %error, "intake not opened, trying again");
+                }
+            }
+        }
+    }
+}
+
+async fn keep_alive(
+    answers: std::sync::Weak<Answers>,
+    client: async_nats::Client,
+    age: Duration,
+    ended: Shutdown,
+) {
+    while ended.pause(age).await {
+        let Some(answers) = answers.upgrade() else {
+            return;
+        };
+        answers.keep_alive(&client, age).await;
+    }
+}

@@ -1,0 +1,23 @@
+//! Syncline keeps the modules of a platform in step.
+//!
+//! It consumes events from NATS, passes each through sandboxed WebAssembly plugins, and applies the
+//! resulting effects to target modules. One event is owned by one async function from pull to
+//! settlement: [`pipeline`]'s `handle`. Plugins and routes only *think* (they make a plan); `txn`
+//! alone *acts*. `ARCHITECTURE.md` has the map and the invariants.
+
+pub mod event;
+pub mod shutdown;
+pub mod telemetry;
+
+pub mod dead_letter;
+pub mod intake;
+pub mod plugin;
+pub mod target;
+
+pub mod txn;
+
+pub mod pipeline;
+
+pub mod config;
+
+pub mod app;

@@ -1,0 +1,187 @@
+//! The way of one event, from its delivery to its settlement: think, act, settle.
+
+mod config;
+mod outcome;
+mod retry;
+mod route;
+mod stage;
+mod work;
+
+use crate::event::{Delivery, Disposition, Plan};
+use crate::plugin::{Secrets, Session, Slot};
+use crate::shutdown::Shutdown;
+use crate::telemetry::PipelineMetrics;
+use crate::txn::Coordinator;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outcome::{End, Outcome, Step};
+use route::RouteTable;
+use work::Work;
+
+pub use config::{Config, Guarantee, OnFailure, RouteConfig};
+pub use retry::RetryPolicy;
+
+/// How often an event is thought again because what it rests on changed, without an attempt being
+/// counted.
+const CONFLICTS: u32 = 5;
+
+/// One pipeline at work.
+pub struct Pipeline {
+    name: Arc<str>,
+    stages: Vec<Arc<Slot>>,
+    routes: RouteTable,
+    retry: RetryPolicy,
+    coordinator: Coordinator,
+    secrets: Arc<Secrets>,
+    metrics: Arc<PipelineMetrics>,
+    shutdown: Shutdown,
+}
+
+/// What a pipeline works with.
+pub struct Parts {
+    /// The places of its plugins, in order.
+    pub stages: Vec<Arc<Slot>>,
+    /// Which targets cannot do which operation, by target.
+    pub kinds: std::collections::BTreeMap<String, crate::target::Kind>,
+    /// Applies its plans.
+    pub coordinator: Coordinator,
+    /// Kept out of dead letters.
+    pub secrets: Arc<Secrets>,
+    /// Counts its events.
+    pub metrics: Arc<PipelineMetrics>,
+    /// Ends its waits.
+    pub shutdown: Shutdown,
+}
+
+impl Pipeline {
+    /// A pipeline of these parts.
+    #[must_use]
+    pub fn new(config: &Config, parts: Parts) -> Self {
+        Self {
+            name: config.name.as_str().into(),
+            routes: RouteTable::new(config, parts.kinds),
+            retry: config.retry.clone(),
+            stages: parts.stages,
+            coordinator: parts.coordinator,
+            secrets: parts.secrets,
+            metrics: parts.metrics,
+            shutdown: parts.shutdown,
+        }
+    }
+
+    /// Takes one delivery from its envelope to its settlement.
+    pub async fn handle(&self, delivery: Delivery) {
+        self.metrics.received.increment();
+        let (mut work, receipt) = Work::begin(delivery);
+        let disposition = loop {
+            let outcome = self.think(&mut work).await; // stages, routes: nothing durable yet
+            match self.act(&mut work, outcome).await {
+                Step::End(disposition) => break disposition,
+                Step::Again => {}
+                Step::Wait(pause) if self.shutdown.pause(pause).await => {
+                    self.metrics.retries.increment();
+                }
+                Step::Wait(_) => {
+                    self.metrics.given_back.increment();
+                    break Disposition::GiveBack;
+                }
+            }
+        };
+        receipt.settle(disposition); // the last line: nothing after the answer
+    }
+
+    /// What should become of the event, on one snapshot of the plugins.
+    async fn think(&self, work: &mut Work) -> Outcome {
+        if let Some(fault) = work.fault.take() {
+            return Outcome::invalid(&fault);
+        }
+        let mut session = Session::new();
+        let versions: Vec<_> = self.stages.iter().map(|slot| slot.active()).collect();
+        work.note_plugins(&versions);
+        let thought = stage::run(&versions, work, &mut session).await;
+        match thought {
+            Ok(thought) => self.routes.plan(thought, work, session, &self.metrics),
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// The only call that changes the world.
+    async fn act(&self, work: &mut Work, outcome: Outcome) -> Step {
+        let (plan, held, end) = match outcome {
+            Outcome::Apply { plan, held } => (plan, held, End::Done),
+            Outcome::Filtered { plan, held } => (plan, held, End::Filtered),
+            Outcome::Retry(failure) => return self.try_again(work, failure).await,
+            Outcome::Dead(failure) => return self.bury(work, failure).await,
+        };
+        let applied = self.coordinator.apply(&plan, &work.envelope).await;
+        match outcome::after_apply(applied, work.conflicts < CONFLICTS) {
+            outcome::After::End => {
+                held.release();
+                self.count(end, plan.effects.len());
+                Step::End(Disposition::Ack)
+            }
+            outcome::After::Think => {
+                work.conflicts += 1;
+                Step::Again
+            }
+            outcome::After::Retry(failure) => self.try_again(work, failure).await,
+            outcome::After::Dead(failure) => self.bury(work, failure).await,
+        }
+    }
+
+    async fn try_again(&self, work: &mut Work, failure: outcome::Fault) -> Step {
+        let pause = self.retry.pause_after(work.attempt, work.seed());
+        let Some(pause) = pause else {
+            return self.bury(work, failure.exhausted()).await;
+        };
+        let pause = failure.after.unwrap_or(pause);
+        tracing::debug!(pipeline = %self.name, event = %work.envelope.origin.id,
+            attempt = work.attempt, error = %self.secrets.redact(&failure.error), ?pause,
+            "attempt failed, trying again");
+        work.note_failure(&failure, &self.secrets);
+        work.attempt += 1;
+        Step::Wait(pause)
+    }
+
+    /// Stores the dead letter; the event is settled only after that, however long it takes.
+    async fn bury(&self, work: &mut Work, failure: outcome::Fault) -> Step {
+        work.note_failure(&failure, &self.secrets);
+        let letter = work.dead_letter(&self.name, &failure, &self.secrets);
+        tracing::warn!(pipeline = %self.name, event = %letter.id, reason = failure.reason.as_str(),
+            error = %letter.error, "event given up: stored as a dead letter");
+        let plan = Plan::bury(letter);
+        let mut n_failed = 1;
+        loop {
+            let applied = self.coordinator.apply(&plan, &work.envelope).await;
+            if applied == crate::txn::Applied::Done {
+                self.count(End::Dead, 0);
+                return Step::End(Disposition::Ack);
+            }
+            tracing::error!(pipeline = %self.name, event = %work.envelope.origin.id, ?applied,
+                "cannot store the dead letter, trying again");
+            let pause = RetryPolicy {
+                attempts: u32::MAX,
+                ..self.retry.clone()
+            }
+            .pause_after(n_failed, work.seed())
+            .unwrap_or(Duration::from_secs(1));
+            n_failed += 1;
+            if !self.shutdown.pause(pause).await {
+                self.metrics.given_back.increment();
+                return Step::End(Disposition::GiveBack);
+            }
+        }
+    }
+
+    fn count(&self, end: End, n_effects: usize) {
+        self.metrics
+            .effects
+            .add(u64::try_from(n_effects).unwrap_or(u64::MAX));
+        match end {
+            End::Done => self.metrics.done.increment(),
+            End::Filtered => self.metrics.filtered.increment(),
+            End::Dead => self.metrics.dead.increment(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What an attempt came to, and the one table from there to the next step. Pure.
+
+use crate::event::{DeadReason, Disposition, InvalidEvent, Operation, Plan};
+use crate::plugin::{CallError, Held, Version};
+use crate::txn::Applied;
+use std::time::Duration;
+
+/// What the stages and routes came to.
+pub(super) enum Outcome {
+    /// These effects.
+    Apply { plan: Plan, held: Held },
+    /// Dropped on purpose; plugin state may have been written.
+    Filtered { plan: Plan, held: Held },
+    /// A passing fault.
+    Retry(Fault),
+    /// It can never succeed.
+    Dead(Fault),
+}
+
+/// What stands in the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) reason: DeadReason,
+    pub(super) error: String,
+    /// The plugin or target.
+    pub(super) place: Option<String>,
+    /// Digest of the plugin's component.
+    pub(super) digest: Option<String>,
+    /// When to try again; none: as the pipeline's policy says.
+    pub(super) after: Option<Duration>,
+    /// Effects that had been accepted.
+    pub(super) accepted: Vec<(String, Operation, String)>,
+}
+
+/// What comes next for an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It is settled so.
+    End(Disposition),
+    /// It is thought again at once.
+    Again,
+    /// It is thought again after a pause, its key waiting with it.
+    Wait(Duration),
+}
+
+/// How an event ended, as it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Done,
+    Filtered,
+    Dead,
+}
+
+/// What follows from what became of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum After {
+    /// The event is done with.
+    End,
+    /// Think again at once.
+    Think,
+    /// Try again later.
+    Retry(Fault),
+    /// Give up.
+    Dead(Fault),
+}
+
+impl Outcome {
+    pub(super) fn invalid(fault: &InvalidEvent) -> Self {
+        Self::Dead(Fault::new(DeadReason::Invalid, fault.to_string()))
+    }
+}
+
+impl Fault {
+    pub(super) fn new(reason: DeadReason, error: String) -> Self {
+        Self {
+            reason,
+            error,
+            place: None,
+            digest: None,
+            after: None,
+            accepted: Vec::new(),
+        }
+    }
+
+    /// Who it happened in.
+    pub(super) fn within(mut self, version: &Version) -> Self {
+        self.place = Some(version.plugin().to_owned());
+        self.digest = Some(version.component().digest().to_owned());
+        self
+    }
+
+    /// The same fault when no attempt is left.
+    pub(super) fn exhausted(mut self) -> Self {
+        self.reason = DeadReason::Exhausted;
+        self
+    }
+}
+
+/// The one table: what a plan came to, and what follows.
+pub(super) fn after_apply(applied: Applied, may_think_again: bool) -> After {
+    match applied {
+        Applied::Done => After::End,
+        Applied::Conflict(_) if may_think_again => After::Think,
+        Applied::Conflict(error) => After::Dead(Fault::new(DeadReason::Conflict, error)),
+        Applied::Refused(setback) => After::Dead(Fault {
+            place: Some(setback.place.clone()),
+            accepted: setback.accepted,
+            ..Fault::new(
+                DeadReason::Refused,
+                format!("target `{}` refused: {}", setback.place, setback.error),
+            )
+        }),
+        Applied::Unknown(setback) => After::Retry(Fault {
+            place: Some(setback.place.clone()),
+            accepted: setback.accepted,
+            ..Fault::new(
+                DeadReason::Exhausted,
+                format!("`{}` did not take it: {}", setback.place, setback.error),
+            )
+        }),
+    }
+}
+
+/// What a call that gave no verdict means: a timeout and the host's own fault pass, a trap that
+/// came twice and a broken answer do not.
+pub(super) fn of_call_error(error: &CallError, version: &Version) -> Outcome {
+    let fault = |reason| Fault::new(reason, error.to_string()).within(version);
+    match error {
+        CallError::Trap { .. } => Outcome::Dead(fault(DeadReason::Trap)),
+        CallError::Answer(_) => Outcome::Dead(fault(DeadReason::BadAnswer)),
+        CallError::Timeout { .. } | CallError::Host(_) => {
+            Outcome::Retry(fault(DeadReason::Exhausted))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::txn::Setback;
+
+    #[test]
+    fn unknown_is_tried_again_and_refused_is_not() {
+        let setback = || Setback {
+            place: "crm".into(),
+            error: "no".into(),
+            accepted: vec![("a".into(), Operation::Upsert, "k".into())],
+        };
+        assert_eq!(after_apply(Applied::Done, false), After::End);
+        assert_eq!(
+            after_apply(Applied::Conflict("x".into()), true),
+            After::Think
+        );
+        let After::Dead(fault) = after_apply(Applied::Conflict("x".into()), false) else {
+            panic!("a conflict that does not end is given up");
+        };
+        assert_eq!(fault.reason, DeadReason::Conflict);
+        let After::Dead(fault) = after_apply(Applied::Refused(setback()), true) else {
+            panic!("a refusal is given up");
+        };
+        assert_eq!(
+            (fault.reason, fault.accepted.len()),
+            (DeadReason::Refused, 1)
+        );
+        assert!(matches!(
+            after_apply(Applied::Unknown(setback()), true),
+            After::Retry(_)
+        ));
+    }
+}

@@ -1,0 +1,65 @@
+//! What a guest may call: Syncline's capabilities and an empty WASI 0.2. One capability, one file.
+
+mod capture;
+mod log;
+mod lookup;
+mod metrics;
+mod secrets;
+mod state;
+
+use super::bindings;
+use super::capability::Grants;
+use super::instance::HostState;
+use super::limits::Limits;
+use crate::telemetry::Metrics;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use wasmtime::component::{HasSelf, Linker};
+
+pub(super) use capture::Capture;
+pub use lookup::{Entity, LookupError, Retrieve};
+pub use secrets::Secrets;
+pub(super) use state::Overlay;
+pub use state::{State, StateError};
+
+/// What the instances of one plugin in one pipeline share.
+pub(crate) struct Services {
+    /// The plugin's name in the configuration.
+    pub(crate) plugin: String,
+    /// The pipeline it serves.
+    pub(crate) pipeline: String,
+    pub(crate) grants: Grants,
+    pub(crate) limits: Limits,
+    pub(crate) secrets: Arc<Secrets>,
+    pub(crate) retrieve: Option<Arc<dyn Retrieve>>,
+    pub(crate) state: Option<State>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Services {
+    /// Nothing at all: for asking a component what it is.
+    pub(super) fn for_describe(name: &str) -> Self {
+        Self {
+            plugin: name.to_owned(),
+            pipeline: String::new(),
+            grants: Grants::default(),
+            limits: Limits::default(),
+            secrets: Arc::new(Secrets::new(BTreeMap::new())),
+            retrieve: None,
+            state: None,
+            metrics: Arc::new(Metrics::new()),
+        }
+    }
+}
+
+/// Everything a component may import. What is not granted answers `denied`.
+pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<HostState>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    bindings::log::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
+    bindings::state::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
+    bindings::lookup::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
+    bindings::secrets::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
+    bindings::metrics::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
+    Ok(linker)
+}

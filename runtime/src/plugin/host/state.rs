@@ -1,0 +1,362 @@
+//! `state`: durable key-value state of a plugin in a pipeline. Optimistic: reads note the revision
+//! they saw, writes wait in an overlay and join the event's plan.
+
+use crate::event::{KeyAlphabet, StateRead, StateWrite, escape_key};
+use crate::plugin::bindings::state::Host;
+use crate::plugin::bindings::types::Error;
+use crate::plugin::instance::HostState;
+use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL};
+use async_nats::jetstream::{self, kv};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where plugin state is kept.
+#[derive(Clone)]
+pub enum State {
+    /// In this process, for `call` and `test`.
+    Memory(Arc<Mutex<Cells>>),
+    /// In a JetStream bucket.
+    Bucket {
+        /// For publishing with an expected revision.
+        context: jetstream::Context,
+        /// For reading.
+        store: kv::Store,
+    },
+}
+
+/// Keys with revision and value; the last revision given is kept beside them.
+#[derive(Debug, Default)]
+pub struct Cells {
+    last: u64,
+    cells: BTreeMap<String, (u64, Option<Bytes>)>,
+}
+
+/// Why state could not be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// Another event changed the key meanwhile.
+    #[error("another event changed the state key `{0}` meanwhile")]
+    Conflict(String),
+    /// The state's stream does not answer or refuses.
+    #[error("the plugin state is unavailable: {0}")]
+    Unavailable(String),
+}
+
+impl State {
+    /// Empty state in memory.
+    #[must_use]
+    pub fn memory(cells: impl IntoIterator<Item = (String, Bytes)>) -> Self {
+        let mut state = Cells::default();
+        for (key, value) in cells {
+            state.put(key, Some(value));
+        }
+        Self::Memory(Arc::new(Mutex::new(state)))
+    }
+
+    /// The revision and value at `key`; revision 0: never written.
+    async fn read(&self, key: &str) -> Result<(u64, Option<Bytes>), StateError> {
+        match self {
+            Self::Memory(cells) => Ok(cells.lock().cells.get(key).cloned().unwrap_or_default()),
+            Self::Bucket { store, .. } => match store.entry(key).await {
+                Ok(None) => Ok((0, None)),
+                Ok(Some(entry)) if entry.operation == kv::Operation::Put => {
+                    Ok((entry.revision, Some(entry.value)))
+                }
+                Ok(Some(entry)) => Ok((entry.revision, None)),
+                Err(error) => Err(StateError::Unavailable(error.to_string())),
+            },
+        }
+    }
+
+    /// Writes each key whose revision still holds, in order, and checks that what was only read
+    /// still holds.
+    ///
+    /// # Errors
+    /// [`StateError::Conflict`] naming the first key that another event changed.
+    pub async fn commit(
+        &self,
+        reads: &[StateRead],
+        writes: &[StateWrite],
+    ) -> Result<(), StateError> {
+        let only_read = reads
+            .iter()
+            .filter(|read| writes.iter().all(|w| w.key != read.key));
+        for read in only_read {
+            if self.read(&read.key).await?.0 != read.revision {
+                return Err(StateError::Conflict(read.key.clone()));
+            }
+        }
+        for write in writes {
+            self.write(write).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, write: &StateWrite) -> Result<(), StateError> {
+        match self {
+            Self::Memory(cells) => {
+                let mut cells = cells.lock();
+                let found = cells
+                    .cells
+                    .get(&write.key)
+                    .map_or(0, |(revision, _)| *revision);
+                if write.revision.is_some_and(|expected| expected != found) {
+                    return Err(StateError::Conflict(write.key.clone()));
+                }
+                cells.put(write.key.clone(), write.value.clone());
+                Ok(())
+            }
+            Self::Bucket { context, store } => publish(context, store, write).await,
+        }
+    }
+}
+
+impl Cells {
+    fn put(&mut self, key: String, value: Option<Bytes>) {
+        self.last += 1;
+        self.cells.insert(key, (self.last, value));
+    }
+}
+
+async fn publish(
+    context: &jetstream::Context,
+    store: &kv::Store,
+    write: &StateWrite,
+) -> Result<(), StateError> {
+    let mut headers = async_nats::HeaderMap::new();
+    if let Some(revision) = write.revision {
+        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string());
+    }
+    if let Some(ttl) = write.ttl {
+        headers.insert(NATS_MESSAGE_TTL, ttl.as_secs().max(1).to_string());
+    }
+    if write.value.is_none() {
+        headers.insert("KV-Operation", "DEL");
+    }
+    let subject = format!("{}{}", store.prefix, write.key);
+    let value = write.value.clone().unwrap_or_default();
+    let unavailable = |error: jetstream::context::PublishError| match error.kind() {
+        jetstream::context::PublishErrorKind::WrongLastSequence => {
+            StateError::Conflict(write.key.clone())
+        }
+        _ => StateError::Unavailable(error.to_string()),
+    };
+    let ack = context
+        .publish_with_headers(subject, headers, value)
+        .await
+        .map_err(unavailable)?;
+    ack.await.map(|_| ()).map_err(unavailable)
+}
+
+/// What one event has read and written of one plugin's state.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Overlay {
+    seen: BTreeMap<String, (u64, Option<Bytes>)>,
+    written: BTreeMap<String, (Option<Bytes>, Option<Duration>)>,
+}
+
+impl Overlay {
+    /// Whether the event touched state at all.
+    pub(crate) fn is_used(&self) -> bool {
+        !self.seen.is_empty() || !self.written.is_empty()
+    }
+
+    /// The overlay as its part of a plan.
+    pub(crate) fn into_plan(self) -> (Vec<StateRead>, Vec<StateWrite>) {
+        let revision_of = |key: &String| self.seen.get(key).map(|(revision, _)| *revision);
+        let writes = self.written.iter().map(|(key, (value, ttl))| StateWrite {
+            key: key.clone(),
+            revision: revision_of(key),
+            value: value.clone(),
+            ttl: *ttl,
+        });
+        let writes = writes.collect();
+        let reads = self.seen.into_iter();
+        (
+            reads
+                .map(|(key, (revision, _))| StateRead { key, revision })
+                .collect(),
+            writes,
+        )
+    }
+}
+
+impl Host for HostState {
+    async fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
+        self.count_host_call()?;
+        Ok(self.state_get(&key).await.map(|value| value.map(Vec::from)))
+    }
+
+    async fn get_many(
+        &mut self,
+        keys: Vec<String>,
+    ) -> wasmtime::Result<Result<Vec<Option<Vec<u8>>>, Error>> {
+        let mut values = Vec::with_capacity(keys.len().min(1_024));
+        for key in keys {
+            self.count_host_call()?;
+            match self.state_get(&key).await {
+                Ok(value) => values.push(value.map(Vec::from)),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(values))
+    }
+
+    async fn put(
+        &mut self,
+        key: String,
+        value: Vec<u8>,
+        ttl_s: Option<u32>,
+    ) -> wasmtime::Result<Result<(), Error>> {
+        self.count_host_call()?;
+        Ok(self.state_put(&key, Some(value.into()), ttl_s))
+    }
+
+    async fn put_new(
+        &mut self,
+        key: String,
+        value: Vec<u8>,
+        ttl_s: Option<u32>,
+    ) -> wasmtime::Result<Result<bool, Error>> {
+        self.count_host_call()?;
+        Ok(match self.state_get(&key).await {
+            Ok(Some(_)) => Ok(false),
+            Ok(None) => self
+                .state_put(&key, Some(value.into()), ttl_s)
+                .map(|()| true),
+            Err(error) => Err(error),
+        })
+    }
+
+    async fn add(&mut self, key: String, delta: i32) -> wasmtime::Result<Result<i64, Error>> {
+        self.count_host_call()?;
+        let before = match self.state_get(&key).await {
+            Ok(value) => value,
+            Err(error) => return Ok(Err(error)),
+        };
+        let Some(before) = before.as_deref().map_or(Some(0), counter) else {
+            return Ok(Err(Error::Invalid(format!(
+                "the state at `{key}` is not a counter"
+            ))));
+        };
+        let after = before.saturating_add(i64::from(delta));
+        let text = Bytes::from(after.to_string());
+        Ok(self.state_put(&key, Some(text), None).map(|()| after))
+    }
+
+    async fn delete(&mut self, key: String) -> wasmtime::Result<Result<(), Error>> {
+        self.count_host_call()?;
+        Ok(self.state_put(&key, None, None))
+    }
+}
+
+/// Counters are kept as decimal text, so that anybody can read the bucket.
+fn counter(value: &[u8]) -> Option<i64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+impl HostState {
+    fn state_key(&self, key: &str) -> Result<String, Error> {
+        if !self.services.grants.state {
+            return Err(Error::Denied(
+                "the capability `state` is not granted".to_owned(),
+            ));
+        }
+        if key.is_empty() {
+            return Err(Error::Invalid("the state key is empty".to_owned()));
+        }
+        let (pipeline, plugin) = (&self.services.pipeline, &self.services.plugin);
+        Ok(format!(
+            "{pipeline}.{plugin}.{}",
+            escape_key(key, KeyAlphabet::Token)
+        ))
+    }
+
+    async fn state_get(&mut self, key: &str) -> Result<Option<Bytes>, Error> {
+        let key = self.state_key(key)?;
+        if let Some((value, _)) = self.overlay.written.get(&key) {
+            return Ok(value.clone());
+        }
+        if let Some((_, value)) = self.overlay.seen.get(&key) {
+            return Ok(value.clone());
+        }
+        let Some(state) = self.services.state.clone() else {
+            return Err(Error::Denied("state is not offered here".to_owned()));
+        };
+        let started = self.start_waiting();
+        let found = state.read(&key).await;
+        self.end_waiting(started);
+        let (revision, value) = found.map_err(|error| Error::Unavailable(error.to_string()))?;
+        self.overlay.seen.insert(key, (revision, value.clone()));
+        Ok(value)
+    }
+
+    fn state_put(
+        &mut self,
+        key: &str,
+        value: Option<Bytes>,
+        ttl_s: Option<u32>,
+    ) -> Result<(), Error> {
+        let key = self.state_key(key)?;
+        let ttl = ttl_s.map(|seconds| Duration::from_secs(u64::from(seconds)));
+        self.overlay.written.insert(key, (value, ttl));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(key: &str, revision: Option<u64>, value: &'static str) -> StateWrite {
+        StateWrite {
+            key: key.into(),
+            revision,
+            value: Some(value.into()),
+            ttl: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_changed_key_is_a_conflict() {
+        let state = State::memory([("a".to_owned(), Bytes::from("1"))]);
+        assert_eq!(state.commit(&[], &[write("a", Some(1), "2")]).await, Ok(()));
+        let late = state.commit(&[], &[write("a", Some(1), "3")]).await;
+        assert_eq!(late, Err(StateError::Conflict("a".into())));
+        let read = StateRead {
+            key: "a".into(),
+            revision: 1,
+        };
+        let late = state.commit(&[read], &[write("b", Some(0), "1")]).await;
+        assert_eq!(late, Err(StateError::Conflict("a".into())));
+        assert_eq!(state.read("a").await, Ok((2, Some(Bytes::from("2")))));
+        assert_eq!(state.read("b").await, Ok((0, None)));
+    }
+
+    #[test]
+    fn writes_carry_the_revision_they_rest_on() {
+        let mut overlay = Overlay::default();
+        assert!(!overlay.is_used());
+        overlay.seen.insert("read".into(), (7, None));
+        overlay
+            .written
+            .insert("read".into(), (Some("x".into()), None));
+        overlay.written.insert("blind".into(), (None, None));
+        let (reads, writes) = overlay.into_plan();
+        assert_eq!(
+            reads,
+            vec![StateRead {
+                key: "read".into(),
+                revision: 7
+            }]
+        );
+        let revisions: Vec<_> = writes
+            .iter()
+            .map(|w| (w.key.as_str(), w.revision))
+            .collect();
+        assert_eq!(revisions, vec![("blind", None), ("read", Some(7))]);
+    }
+}

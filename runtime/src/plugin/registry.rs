@@ -1,0 +1,275 @@
+//! The installed plugins: which component works for which pipeline, and how one is replaced.
+
+use super::Config;
+use super::component::{Component, digest_of};
+use super::engine::Engine;
+use super::error::PluginError;
+use super::host::{Retrieve, Secrets, Services, State};
+use super::version::Version;
+use crate::telemetry::Metrics;
+use parking_lot::RwLock;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What plugins may reach, where it was granted.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The configured secrets.
+    pub secrets: Arc<Secrets>,
+    /// Reads entities of targets.
+    pub retrieve: Option<Arc<dyn Retrieve>>,
+    /// Keeps plugin state.
+    pub state: Option<State>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A pipeline that uses a plugin.
+#[derive(Debug, Clone)]
+pub struct Use {
+    /// The plugin.
+    pub plugin: String,
+    /// The pipeline.
+    pub pipeline: String,
+    /// Targets that the pipeline's plugins may write.
+    pub writable: Vec<String>,
+}
+
+/// Every plugin that a pipeline uses.
+pub struct Plugins {
+    engine: Engine,
+    installed: BTreeMap<String, Installed>,
+}
+
+struct Installed {
+    config: Config,
+    slots: BTreeMap<String, Arc<Slot>>,
+}
+
+/// The place of a plugin in a pipeline: holds the version at work.
+pub struct Slot {
+    services: Arc<Services>,
+    writable: Vec<String>,
+    settings: String,
+    active: RwLock<Arc<Version>>,
+}
+
+impl Plugins {
+    /// Loads every plugin that is used, and readies an instance for each use.
+    ///
+    /// # Errors
+    /// Every plugin's problem, not only the first.
+    pub async fn load(
+        engine: &Engine,
+        configs: &[Config],
+        uses: &[Use],
+        surroundings: &Surroundings,
+    ) -> Result<Self, Vec<PluginError>> {
+        let (mut installed, mut problems) = (BTreeMap::new(), Vec::new());
+        for config in configs {
+            let uses: Vec<_> = uses
+                .iter()
+                .filter(|used| used.plugin == config.name)
+                .collect();
+            if uses.is_empty() {
+                continue;
+            }
+            match Installed::load(engine, config, &uses, surroundings).await {
+                Ok(plugin) => drop(installed.insert(config.name.clone(), plugin)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.is_empty() {
+            return Ok(Self {
+                engine: engine.clone(),
+                installed,
+            });
+        }
+        Err(problems)
+    }
+
+    /// The place of `plugin` in `pipeline`.
+    #[must_use]
+    pub fn slot(&self, plugin: &str, pipeline: &str) -> Option<Arc<Slot>> {
+        self.installed.get(plugin)?.slots.get(pipeline).cloned()
+    }
+
+    /// Each plugin's name and file.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &Path)> {
+        self.installed
+            .iter()
+            .map(|(name, plugin)| (name.as_str(), plugin.config.path.as_path()))
+    }
+
+    /// Replaces a plugin by what its file holds now: compiled, checked and instantiated aside for
+    /// every pipeline, then visible to the next event of each. A fault changes nothing.
+    ///
+    /// Returns the new digest, or `None` when the file holds what is at work already.
+    ///
+    /// # Errors
+    /// Why the file cannot take over.
+    pub async fn swap(&self, name: &str) -> Result<Option<String>, PluginError> {
+        let Some(plugin) = self.installed.get(name) else {
+            return Ok(None);
+        };
+        let path = &plugin.config.path;
+        let bytes = tokio::fs::read(path)
+            .await
+            .map_err(|error| PluginError::Unreadable {
+                path: path.clone(),
+                cause: error.to_string(),
+            })?;
+        let digest = digest_of(&bytes);
+        if plugin
+            .slots
+            .values()
+            .all(|slot| slot.active().component().digest() == digest)
+        {
+            return Ok(None);
+        }
+        let component = Component::from_bytes(&self.engine, path, bytes).await?;
+        check(&plugin.config, &component)?;
+        let mut prepared = Vec::with_capacity(plugin.slots.len());
+        for slot in plugin.slots.values() {
+            prepared.push((slot, slot.prepare(&self.engine, &component).await?));
+        }
+        for (slot, version) in prepared {
+            *slot.active.write() = version;
+        }
+        Ok(Some(digest))
+    }
+}
+
+impl Installed {
+    async fn load(
+        engine: &Engine,
+        config: &Config,
+        uses: &[&Use],
+        surroundings: &Surroundings,
+    ) -> Result<Self, PluginError> {
+        let component = Component::load(engine, &config.path).await?;
+        check(config, &component)?;
+        let mut slots = BTreeMap::new();
+        for used in uses {
+            let slot = Slot::open(engine, config, &component, used, surroundings).await?;
+            slots.insert(used.pipeline.clone(), Arc::new(slot));
+        }
+        Ok(Self {
+            config: config.clone(),
+            slots,
+        })
+    }
+}
+
+impl Slot {
+    pub(super) async fn open(
+        engine: &Engine,
+        config: &Config,
+        component: &Component,
+        used: &Use,
+        surroundings: &Surroundings,
+    ) -> Result<Self, PluginError> {
+        let services = Arc::new(Services {
+            plugin: config.name.clone(),
+            pipeline: used.pipeline.clone(),
+            grants: config.grants.clone(),
+            limits: config.limits.clone(),
+            secrets: surroundings.secrets.clone(),
+            retrieve: surroundings.retrieve.clone(),
+            state: surroundings.state.clone(),
+            metrics: surroundings.metrics.clone(),
+        });
+        let settings = serde_json::Value::Object(config.settings.clone()).to_string();
+        check_targets(&config.name, used, component)?;
+        let version =
+            Version::prepare(engine, component, services.clone(), settings.clone()).await?;
+        Ok(Self {
+            services,
+            writable: used.writable.clone(),
+            settings,
+            active: RwLock::new(Arc::new(version)),
+        })
+    }
+
+    /// The version at work: an event that begins now meets it.
+    #[must_use]
+    pub fn active(&self) -> Arc<Version> {
+        self.active.read().clone()
+    }
+
+    async fn prepare(
+        &self,
+        engine: &Engine,
+        component: &Component,
+    ) -> Result<Arc<Version>, PluginError> {
+        let used = Use {
+            plugin: self.services.plugin.clone(),
+            pipeline: self.services.pipeline.clone(),
+            writable: self.writable.clone(),
+        };
+        check_targets(&self.services.plugin, &used, component)?;
+        let (services, settings) = (self.services.clone(), self.settings.clone());
+        Version::prepare(engine, component, services, settings)
+            .await
+            .map(Arc::new)
+    }
+}
+
+/// Checks a component against what its configuration grants and sets, before it sees anything.
+///
+/// # Errors
+/// What it wants beyond its grants, or what its schema says against its settings.
+pub(super) fn check(config: &Config, component: &Component) -> Result<(), PluginError> {
+    let missing = config
+        .grants
+        .missing_for(&config.name, component.manifest());
+    if !missing.is_empty() {
+        return Err(PluginError::Ungranted {
+            plugin: config.name.clone(),
+            missing,
+        });
+    }
+    check_settings(config, component)
+}
+
+fn check_settings(config: &Config, component: &Component) -> Result<(), PluginError> {
+    let Some(schema) = &component.manifest().config_schema else {
+        return Ok(());
+    };
+    let refused = |fault: String| PluginError::Settings {
+        plugin: config.name.clone(),
+        fault,
+    };
+    let schema: serde_json::Value = serde_json::from_str(schema)
+        .map_err(|error| refused(format!("its own schema is not JSON: {error}")))?;
+    let validator = jsonschema::validator_for(&schema)
+        .map_err(|error| refused(format!("its own schema is no JSON Schema: {error}")))?;
+    let settings = serde_json::Value::Object(config.settings.clone());
+    let faults: Vec<_> = validator
+        .iter_errors(&settings)
+        .map(|error| format!("`{}`: {error}", error.instance_path()))
+        .collect();
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(refused(faults.join("; ")))
+    }
+}
+
+fn check_targets(plugin: &str, used: &Use, component: &Component) -> Result<(), PluginError> {
+    let foreign = component.manifest().target_names().find(|name| {
+        *name != super::capability::AS_GRANTED && !used.writable.iter().any(|w| w == name)
+    });
+    match foreign {
+        None => Ok(()),
+        Some(target) => Err(PluginError::Settings {
+            plugin: plugin.to_owned(),
+            fault: format!(
+                "it writes target `{target}`, which pipeline `{0}` may not: configure \
+                 [targets.{target}] and name it in `to` or `targets` of [pipelines.{0}]",
+                used.pipeline
+            ),
+        }),
+    }
+}

@@ -1,0 +1,65 @@
+//! One attempt at one event, as the plugins see it: their state, and the instances that used it.
+
+use super::host::Overlay;
+use super::instance::Instance;
+use super::version::Version;
+use crate::event::{StateRead, StateWrite};
+use std::sync::Arc;
+
+/// What the plugins of one attempt have read and written. Dropped, it leaves no trace.
+#[derive(Default)]
+pub struct Session {
+    overlays: Vec<(String, Overlay)>,
+    held: Held,
+}
+
+/// Instances that used state: used again only when their event was committed, since the memory of
+/// a guest does not roll back.
+#[derive(Default)]
+pub struct Held {
+    instances: Vec<(Arc<Version>, Instance)>,
+}
+
+impl Session {
+    /// Nothing read, nothing written.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn take(&mut self, plugin: &str) -> Overlay {
+        let found = self.overlays.iter().position(|(name, _)| name == plugin);
+        found.map_or_else(Overlay::default, |index| self.overlays.swap_remove(index).1)
+    }
+
+    pub(super) fn put(&mut self, plugin: &str, overlay: Overlay) {
+        if overlay.is_used() {
+            self.overlays.push((plugin.to_owned(), overlay));
+        }
+    }
+
+    pub(super) fn hold(&mut self, version: Arc<Version>, instance: Instance) {
+        self.held.instances.push((version, instance));
+    }
+
+    /// What was read and written, for the plan, and the instances to release when it is committed.
+    #[must_use]
+    pub fn into_plan(self) -> (Vec<StateRead>, Vec<StateWrite>, Held) {
+        let (mut reads, mut writes) = (Vec::new(), Vec::new());
+        for (_, overlay) in self.overlays {
+            let (read, written) = overlay.into_plan();
+            reads.extend(read);
+            writes.extend(written);
+        }
+        (reads, writes, self.held)
+    }
+}
+
+impl Held {
+    /// The event was committed: the instances may work again.
+    pub fn release(self) {
+        for (version, instance) in self.instances {
+            version.give_back(instance);
+        }
+    }
+}

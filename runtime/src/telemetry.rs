@@ -1,0 +1,292 @@
+//! What is counted. The words are those of the law: per pipeline,
+//! `received = done + filtered + dead + parked + duplicate + in flight`.
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Every count of this process.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    pipelines: Mutex<BTreeMap<String, Arc<PipelineMetrics>>>,
+    /// Series that plugins made.
+    pub plugins: PluginSeries,
+}
+
+/// A count that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn increment(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The count.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The counts of one pipeline.
+#[derive(Debug, Default)]
+pub struct PipelineMetrics {
+    /// Events that were taken on, each once however often it was tried.
+    pub received: Counter,
+    /// Events whose effects were applied, or that had none to apply.
+    pub done: Counter,
+    /// Events that a plugin dropped.
+    pub filtered: Counter,
+    /// Events that became dead letters.
+    pub dead: Counter,
+    /// Events that wait behind a failed one of their key.
+    pub parked: Counter,
+    /// Events that had been done before.
+    pub duplicate: Counter,
+    /// Events given back to the server unfinished: at shutdown.
+    pub given_back: Counter,
+    /// Attempts after the first.
+    pub retries: Counter,
+    /// Effects that targets accepted.
+    pub effects: Counter,
+    /// Events that stood after the last stage and had nowhere to go.
+    pub unrouted: Counter,
+    /// Events without a usable ordering key: their identity was the key.
+    pub unkeyed: Counter,
+    /// Copies of an event that was in flight already.
+    pub redelivered: Counter,
+}
+
+/// The counts of one pipeline at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PipelineCounts {
+    /// See [`PipelineMetrics::received`]; events given back are not among them.
+    pub received: u64,
+    /// See [`PipelineMetrics::done`].
+    pub done: u64,
+    /// See [`PipelineMetrics::filtered`].
+    pub filtered: u64,
+    /// See [`PipelineMetrics::dead`].
+    pub dead: u64,
+    /// See [`PipelineMetrics::parked`].
+    pub parked: u64,
+    /// See [`PipelineMetrics::duplicate`].
+    pub duplicate: u64,
+    /// Taken on and not ended yet.
+    pub in_flight: u64,
+    /// See [`PipelineMetrics::retries`].
+    pub retries: u64,
+    /// See [`PipelineMetrics::effects`].
+    pub effects: u64,
+    /// See [`PipelineMetrics::unrouted`].
+    pub unrouted: u64,
+    /// See [`PipelineMetrics::unkeyed`].
+    pub unkeyed: u64,
+    /// See [`PipelineMetrics::redelivered`].
+    pub redelivered: u64,
+}
+
+impl Metrics {
+    /// Nothing counted yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The counts of a pipeline, made when they are asked for first.
+    #[must_use]
+    pub fn pipeline(&self, name: &str) -> Arc<PipelineMetrics> {
+        self.pipelines
+            .lock()
+            .entry(name.to_owned())
+            .or_default()
+            .clone()
+    }
+
+    /// Every pipeline's counts at this moment.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<String, PipelineCounts> {
+        let pipelines = self.pipelines.lock();
+        pipelines
+            .iter()
+            .map(|(name, metrics)| (name.clone(), metrics.counts()))
+            .collect()
+    }
+}
+
+impl PipelineMetrics {
+    /// The counts at this moment. Ends are read before beginnings, so that none goes missing.
+    #[must_use]
+    pub fn counts(&self) -> PipelineCounts {
+        let (done, filtered, dead) = (self.done.get(), self.filtered.get(), self.dead.get());
+        let (parked, duplicate) = (self.parked.get(), self.duplicate.get());
+        let received = self.received.get().saturating_sub(self.given_back.get());
+        PipelineCounts {
+            received,
+            done,
+            filtered,
+            dead,
+            parked,
+            duplicate,
+            in_flight: received.saturating_sub(done + filtered + dead + parked + duplicate),
+            retries: self.retries.get(),
+            effects: self.effects.get(),
+            unrouted: self.unrouted.get(),
+            unkeyed: self.unkeyed.get(),
+            redelivered: self.redelivered.get(),
+        }
+    }
+}
+
+/// The name of a plugin's series.
+#[derive(Debug, Clone, Copy)]
+pub struct Series<'a> {
+    /// The plugin.
+    pub plugin: &'a str,
+    /// The pipeline it works for.
+    pub pipeline: &'a str,
+    /// The metric.
+    pub name: &'a str,
+    /// Its labels.
+    pub labels: &'a [(String, String)],
+}
+
+/// The value of a plugin's series.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct SeriesValue {
+    /// Sum of the counts, or number of the observations.
+    pub count: u64,
+    /// Sum of the observations.
+    pub sum: f64,
+}
+
+/// Series that plugins made, up to a limit for each plugin.
+#[derive(Debug, Default)]
+pub struct PluginSeries {
+    by_plugin: Mutex<BTreeMap<String, BTreeMap<String, SeriesValue>>>,
+    /// Series that were refused: over the limit, or with a name that is not `[a-z0-9_]+`.
+    pub refused: Counter,
+}
+
+impl PluginSeries {
+    /// Adds to a count.
+    pub fn count(&self, series: Series<'_>, delta: u64, limit: u32) {
+        self.change(series, limit, |value| {
+            value.count = value.count.saturating_add(delta)
+        });
+    }
+
+    /// Adds an observation.
+    pub fn observe(&self, series: Series<'_>, observed: f64, limit: u32) {
+        self.change(series, limit, |value| {
+            value.count += 1;
+            value.sum += observed;
+        });
+    }
+
+    /// Every plugin's series at this moment, as `name{label="value"}`.
+    #[must_use]
+    pub fn values(&self) -> BTreeMap<String, BTreeMap<String, SeriesValue>> {
+        self.by_plugin.lock().clone()
+    }
+
+    fn change(&self, series: Series<'_>, limit: u32, change: impl FnOnce(&mut SeriesValue)) {
+        let named = series
+            .labels
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .chain([series.name]);
+        if !named.into_iter().all(is_metric_name) {
+            self.refused.increment();
+            return;
+        }
+        let mut by_plugin = self.by_plugin.lock();
+        let of_plugin = by_plugin.entry(series.plugin.to_owned()).or_default();
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let key = series.key();
+        if let Some(value) = of_plugin.get_mut(&key) {
+            change(value);
+        } else if of_plugin.len() < limit {
+            change(of_plugin.entry(key).or_default());
+        } else {
+            self.refused.increment();
+        }
+    }
+}
+
+impl Series<'_> {
+    fn key(&self) -> String {
+        let mut labels: Vec<_> = self
+            .labels
+            .iter()
+            .map(|(name, value)| format!("{name}={value:?}"))
+            .collect();
+        labels.push(format!("pipeline={:?}", self.pipeline));
+        labels.sort();
+        format!("{}{{{}}}", self.name, labels.join(","))
+    }
+}
+
+fn is_metric_name(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_makes_series_up_to_its_limit() {
+        let series = PluginSeries::default();
+        let labels: Vec<_> = (0..5).map(|n| [("n".to_owned(), n.to_string())]).collect();
+        for labels in &labels {
+            let named = Series {
+                plugin: "p",
+                pipeline: "x",
+                name: "seen",
+                labels,
+            };
+            series.count(named, 2, 3);
+            series.count(named, 1, 3);
+        }
+        assert_eq!(series.values()["p"].len(), 3);
+        assert_eq!(
+            series.values()["p"]["seen{n=\"0\",pipeline=\"x\"}"].count,
+            3
+        );
+        assert_eq!(series.refused.get(), 4);
+        let odd = Series {
+            plugin: "p",
+            pipeline: "x",
+            name: "A b",
+            labels: &[],
+        };
+        series.observe(odd, 1.0, 3);
+        assert_eq!(series.refused.get(), 5);
+    }
+
+    #[test]
+    fn what_is_not_ended_is_in_flight() {
+        let metrics = PipelineMetrics::default();
+        for _ in 0..5 {
+            metrics.received.increment();
+        }
+        metrics.done.increment();
+        metrics.dead.increment();
+        metrics.given_back.increment();
+        let counts = metrics.counts();
+        assert_eq!((counts.received, counts.in_flight), (4, 2));
+    }
+}

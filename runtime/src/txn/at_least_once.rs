@@ -1,0 +1,92 @@
+//! `guarantee = "at-least-once"`: effects one after the other, then the plugins' state. No marker:
+//! what is sent twice is deduplicated by its message id, or seen to be there by its sequence.
+
+use super::{Applied, Coordinator, Setback};
+use crate::event::{Envelope, Plan, PlannedEffect, encode_hash};
+use crate::plugin::StateError;
+use crate::target::{Answer, Cause};
+use sha2::{Digest as _, Sha256};
+
+impl Coordinator {
+    pub(super) async fn apply_at_least_once(&self, plan: &Plan, envelope: &Envelope) -> Applied {
+        for (index, effect) in plan.effects.iter().enumerate() {
+            let setback = |error: String| Setback {
+                place: effect.target.to_string(),
+                error,
+                accepted: plan.effects.iter().take(index).map(accepted).collect(),
+            };
+            let Some(target) = self.targets.get(&effect.target) else {
+                return Applied::Refused(setback("there is no such target".to_owned()));
+            };
+            match target.apply(effect, &self.cause(effect, envelope)).await {
+                Answer::Applied => {}
+                Answer::Conflict(error) => {
+                    return Applied::Conflict(format!("target `{}`: {error}", effect.target));
+                }
+                Answer::Refused(error) => return Applied::Refused(setback(error)),
+                Answer::Unknown(error) => return Applied::Unknown(setback(error)),
+            }
+        }
+        self.write_state(plan).await
+    }
+
+    async fn write_state(&self, plan: &Plan) -> Applied {
+        let Some(state) = self.state.as_ref().filter(|_| !plan.writes.is_empty()) else {
+            return Applied::Done;
+        };
+        match state.commit(&plan.reads, &plan.writes).await {
+            Ok(()) => Applied::Done,
+            Err(error @ StateError::Conflict(_)) => Applied::Conflict(error.to_string()),
+            Err(StateError::Unavailable(error)) => Applied::Unknown(Setback {
+                place: "state".to_owned(),
+                error,
+                accepted: plan.effects.iter().map(accepted).collect(),
+            }),
+        }
+    }
+
+    fn cause(&self, effect: &PlannedEffect, envelope: &Envelope) -> Cause {
+        let origin = &envelope.origin;
+        Cause {
+            event_id: origin.id.clone(),
+            stream: origin.stream.clone(),
+            sequence: origin.sequence,
+            maybe_seen: origin.maybe_seen,
+            traceparent: envelope.event.traceparent().map(str::to_owned),
+            message_id: self.message_id(effect, envelope),
+        }
+    }
+
+    /// The same only for the same change: code that was swapped between two attempts and now asks
+    /// for something else is not swallowed as a duplicate.
+    fn message_id(&self, planned: &PlannedEffect, envelope: &Envelope) -> String {
+        let effect = &planned.effect;
+        let mut hash = Sha256::new();
+        let parts: [&[u8]; 6] = [
+            self.pipeline.as_bytes(),
+            envelope.origin.id.as_str().as_bytes(),
+            planned.target.as_bytes(),
+            effect.entity.as_deref().unwrap_or_default().as_bytes(),
+            effect.key.as_bytes(),
+            effect.operation.as_str().as_bytes(),
+        ];
+        for part in parts {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+        // Two equal records appended by one event are two records.
+        hash.update(planned.id.as_bytes());
+        hash.update([0]);
+        hash.update(&effect.payload);
+        encode_hash(&hash.finalize()).to_string()
+    }
+}
+
+fn accepted(planned: &PlannedEffect) -> (String, crate::event::Operation, String) {
+    let effect = &planned.effect;
+    (
+        planned.target.to_string(),
+        effect.operation,
+        effect.key.clone(),
+    )
+}

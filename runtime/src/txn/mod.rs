@@ -1,0 +1,74 @@
+//! The only way to the world: a plan goes in, and what became of it comes out.
+
+mod at_least_once;
+
+use crate::dead_letter::DeadLetters;
+use crate::event::{Envelope, Operation, Plan};
+use crate::plugin::State;
+use crate::target::Targets;
+use std::sync::Arc;
+
+/// Applies the plans of one pipeline.
+pub struct Coordinator {
+    pipeline: Arc<str>,
+    targets: Arc<Targets>,
+    state: Option<State>,
+    dead_letters: DeadLetters,
+}
+
+/// What became of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// All of it holds.
+    Done,
+    /// Something changed since the plugins read it: think again.
+    Conflict(String),
+    /// A target will never take its effect.
+    Refused(Setback),
+    /// It is not known to hold, or cannot now: apply it again.
+    Unknown(Setback),
+}
+
+/// How far a plan came, and what stopped it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setback {
+    /// Which target.
+    pub place: String,
+    /// What it said.
+    pub error: String,
+    /// Effects that had been accepted before: target, operation, key.
+    pub accepted: Vec<(String, Operation, String)>,
+}
+
+impl Coordinator {
+    /// A coordinator for the plans of `pipeline`.
+    #[must_use]
+    pub fn new(
+        pipeline: &str,
+        targets: Arc<Targets>,
+        state: Option<State>,
+        dead_letters: DeadLetters,
+    ) -> Self {
+        Self {
+            pipeline: pipeline.into(),
+            targets,
+            state,
+            dead_letters,
+        }
+    }
+
+    /// Changes the world as `plan` says, because of `envelope`.
+    pub async fn apply(&self, plan: &Plan, envelope: &Envelope) -> Applied {
+        if let Some(letter) = &plan.dead_letter {
+            return match self.dead_letters.store(letter).await {
+                Ok(()) => Applied::Done,
+                Err(error) => Applied::Unknown(Setback {
+                    place: crate::dead_letter::STREAM.to_owned(),
+                    error: error.to_string(),
+                    accepted: Vec::new(),
+                }),
+            };
+        }
+        self.apply_at_least_once(plan, envelope).await
+    }
+}
