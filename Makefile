@@ -22,6 +22,7 @@ demo: ## the main job on real input; KEEP=1 leaves it running until ctrl-c
 	@$(PYTHON) examples/saas/demo.py --syncline $(SYNCLINE) $(if $(KEEP),--keep)
 
 test: lint build ## everything that CI runs
+	@.ci/guests >/dev/null
 	cargo test --locked --workspace
 	@$(MAKE) cases
 

@@ -1,19 +1,22 @@
 """What the demo must end in, worked out from its input alone.
 
-A model of what the three pipelines of syncline.toml mean, in plain Python. It shares no code with
+A model of what the four pipelines of syncline.toml mean, in plain Python. It shares no code with
 Syncline and knows nothing of streams, plugins or retries: it reads the events in the order they
 were sent and says what each target holds afterwards and how each event was counted.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PIPELINES = {"crm": "customers", "billing": "subscriptions", "support": "tickets"}
+# The pipeline that takes a module's events, beside the one that takes all.
+PIPELINE_OF = {"crm": "customers", "billing": "subscriptions", "support": "tickets"}
+PIPELINES = ("audit", *PIPELINE_OF.values())
 EUROPE = {"eu-west", "eu-central", "uk"}
 
 # Monthly revenue from which a tier begins, by the version of the rule.
@@ -25,6 +28,18 @@ RULES = list(TIERS)
 
 # The words of the law: received is the sum of the others.
 ENDINGS = ("done", "filtered", "dead", "parked", "duplicate", "in_flight")
+
+
+# No structured message among the malformed ones is in order, so only headers count.
+REQUIRED = {"ce-specversion", "ce-id", "ce-source", "ce-type"}
+
+
+def content(body):
+    """A payload: JSON where it is JSON, else text with what is no UTF-8 replaced."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode(errors="replace")
 
 
 def read(name):
@@ -54,6 +69,7 @@ class Expected:
     support: dict = field(default_factory=dict)
     search: dict = field(default_factory=lambda: defaultdict(list))
     analytics: dict = field(default_factory=lambda: defaultdict(list))
+    audit: dict = field(default_factory=lambda: defaultdict(list))
     counts: dict = field(default_factory=lambda: defaultdict(Counter))
 
 
@@ -63,14 +79,29 @@ def expect(events, malformed):
     handle = {"crm": customer, "billing": subscription, "support": ticket}
     for event in events:
         identity = (event["source"], event["id"])
-        module = event["type"].split(".")[0]
-        ending = handle[module](expected, event["type"], event["data"], identity in seen)
+        again = identity in seen
         seen.add(identity)
-        expected.counts[PIPELINES[module]][ending] += 1
+        log(expected.audit[event["subject"]], event["data"], again)
+        expected.counts["audit"]["done"] += 1
+        module = event["type"].split(".")[0]
+        ending = handle[module](expected, event["type"], event["data"], again)
+        expected.counts[PIPELINE_OF[module]][ending] += 1
     for message in malformed:
         module = message["subject"].split(".")[1]
-        expected.counts[PIPELINES[module]]["dead"] += 1
+        expected.counts[PIPELINE_OF[module]]["dead"] += 1
+        ending = unlooked(expected, message)
+        expected.counts["audit"][ending] += 1
     return expected
+
+
+def unlooked(expected, message):
+    """The audit keeps whatever is an event; what its data holds is no business of it."""
+    headers = message["headers"]
+    if not REQUIRED <= headers.keys():
+        return "dead"
+    body = base64.b64decode(message["body_base64"])
+    log(expected.audit[headers["ce-subject"]], content(body), False)
+    return "done"
 
 
 def customer(expected, kind, data, again):
@@ -126,7 +157,7 @@ def differ(where, wanted, found):
     """One line when two documents are not the same."""
     if wanted == found:
         return []
-    if wanted is None or found is None:
+    if not isinstance(wanted, dict) or not isinstance(found, dict):
         return [f"{where}: expected {brief(wanted)}, found {brief(found)}"]
     fields = [
         f"{name} expected {brief(wanted.get(name))}, found {brief(found.get(name))}"

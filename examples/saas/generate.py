@@ -229,7 +229,8 @@ def malformed():
         for source, (kind, data) in UNUSABLE.items():
             attributes = {
                 "specversion": "1.0", "id": f"bad-{turn}", "type": kind,
-                "source": f"https://{source}.example.com", "datacontenttype": "application/json",
+                "source": f"https://{source}.example.com", "subject": f"bad_{source}",
+                "datacontenttype": "application/json",
             }
             for fault, headers, body in faults(attributes, data):
                 yield {

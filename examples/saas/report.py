@@ -10,7 +10,7 @@ import expected as model
 TERMINAL = sys.stdout.isatty()
 COLOURS = TERMINAL and "NO_COLOR" not in os.environ
 INDENT = " " * 13
-LOGS = ("search", "analytics")  # the targets that keep every record
+LOGS = ("search", "analytics", "audit")  # the targets that keep every record
 
 
 # -- screen ----------------------------------------------------------------------------------------
@@ -115,6 +115,7 @@ def judge_targets(wanted, found):
         "search": model.compare_search(wanted.search, found["search"])
         + model.compare_in_step(found["crm"], found["search"]),
         "analytics": model.compare_log("analytics", wanted.analytics, found["analytics"]),
+        "audit": model.compare_log("audit", wanted.audit, found["audit"]),
     }
     rows = [("target", "kind", "records", "against expected")]
     for name, of_target in differences.items():
@@ -133,9 +134,10 @@ def judge_swap(swap, search):
         return [f"plugin swap: both rules should have been at work, found {dict(rules)}"]
     show(
         "plugin swap",
-        f"tier 1.0.0 -> 2.0.0 under load, {swap.seen_at - swap.asked_at:.1f} s from the new file "
-        f"to its first record, {swap.n_meanwhile} by the old one meanwhile",
-        f"{rules['1']:,} records by rule 1, {rules['2']:,} by rule 2",
+        "tier 1.0.0 -> 2.0.0 while events flowed, "
+        f"{swap.seen_at - swap.asked_at:.1f} s from the new file to its first record",
+        f"{rules['1']:,} records by rule 1, {swap.n_meanwhile:,} of them after the file was there; "
+        f"{rules['2']:,} by rule 2",
     )
     return []
 
@@ -160,7 +162,7 @@ def judge_dead_letters(wanted, letters):
 def judge_counts(wanted, account):
     endings = model.ENDINGS
     rows = [("pipeline", "received", *(ending.replace("_", " ") for ending in endings), "law")]
-    for name in model.PIPELINES.values():
+    for name in model.PIPELINES:
         received = account.get(name, {}).get("received", 0)
         numbers = [account.get(name, {}).get(ending, 0) for ending in endings]
         law = "holds" if sum(numbers) == received else "BROKEN"

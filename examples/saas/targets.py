@@ -3,6 +3,8 @@
 import json
 from collections import defaultdict
 
+from expected import content
+
 
 async def read(js):
     return {
@@ -11,6 +13,7 @@ async def read(js):
         "support": await read_bucket(js, "support"),
         "search": await read_log(js, "SEARCH", lambda subject, _: subject.split(".")[2]),
         "analytics": await read_log(js, "ANALYTICS", lambda _, record: record["id"]),
+        "audit": await read_log(js, "AUDIT", lambda subject, _: subject.split(".")[1]),
     }
 
 
@@ -35,7 +38,7 @@ async def read_log(js, stream, key_of):
     subscription = await js.subscribe(">", stream=stream, ordered_consumer=True)
     async for message in subscription.messages:
         deleted = message.headers.get("Syncline-Operation") == "delete"
-        record = None if deleted else json.loads(message.data)
+        record = None if deleted else content(message.data)
         found[key_of(message.subject, record)].append(record)
         if message.metadata.sequence.stream >= state.last_seq:
             break

@@ -5,7 +5,7 @@ use crate::config::{Auth, JetStreamApi, Nats, without_user};
 use async_nats::jetstream::{self, context::ContextBuilder};
 use async_nats::{Client, ConnectOptions, Event};
 use std::time::Duration;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// Effects that may wait for their acknowledgement at once, over all pipelines.
 const ACKS_IN_FLIGHT: usize = 16_384;
@@ -77,6 +77,7 @@ fn report(event: &Event) {
         Event::Connected => info!("connected to NATS"),
         Event::Disconnected => warn!("disconnected from NATS, reconnecting for ever"),
         Event::LameDuckMode => warn!("the NATS server is shutting down, moving to another"),
+        Event::Draining | Event::Closed => debug!(%event, "NATS connection"),
         other => warn!(event = %other, "NATS connection"),
     }
 }

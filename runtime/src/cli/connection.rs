@@ -5,7 +5,7 @@ use super::failure::Failure;
 use async_nats::Client;
 use async_nats::jetstream::Context;
 use std::path::{Path, PathBuf};
-use syncline::app;
+use syncline::app::{self, AppError};
 use syncline::config::{Config, DEFAULT_FILE, Nats, Problems};
 
 /// The configuration file of a command that needs one.
@@ -73,12 +73,18 @@ impl NatsArgs {
 /// # Errors
 /// When it does not answer.
 pub(super) async fn connect(nats: &Nats) -> anyhow::Result<Client> {
-    app::connect(nats).await.map_err(|error| {
-        let failure = Failure::new("cannot connect").because(error);
-        let remedy = "start the server (`syncline dev` brings its own), or name another with `-c` \
-                      or `--nats`";
-        failure.remedy(remedy).into()
+    app::connect(nats).await.map_err(|error| match error {
+        AppError::Unreachable { urls, cause } => no_answer(&urls, cause).into(),
+        other => other.into(),
     })
+}
+
+/// A server that does not answer.
+pub(super) fn no_answer(urls: &str, cause: String) -> Failure {
+    let failure = Failure::new(format!("cannot reach NATS at {urls}")).why(cause);
+    let remedy = "start the server (`syncline dev` brings its own), or name another: `url` under \
+                  [nats] in the configuration, or `--nats`";
+    failure.remedy(remedy).unreachable()
 }
 
 /// The configuration in `file`, checked.

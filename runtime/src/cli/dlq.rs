@@ -144,7 +144,7 @@ async fn show(args: &ShowArgs, printer: &Printer) -> anyhow::Result<Exit> {
     if args.json {
         printer.json(&letter)?;
     } else {
-        printer.line(&format!("{:#}", serde_json::to_value(&letter)?))?;
+        printer.line(&serde_json::to_string_pretty(&letter)?)?;
     }
     Ok(Exit::Fine)
 }

@@ -1,6 +1,7 @@
 //! What a developer can type. This folder alone prints, exits, and reads arguments and environment;
 //! it sees the library's public doors only.
 
+mod bench;
 mod build;
 mod call;
 mod case;
@@ -17,6 +18,7 @@ mod lines;
 mod logging;
 mod message;
 mod new;
+mod place;
 mod print;
 mod project;
 mod publish;
@@ -61,6 +63,7 @@ enum Command {
     Validate(validate::Args),
     Send(send::Args),
     Dlq(dlq::Args),
+    Bench(bench::Args),
 }
 
 /// Parses the arguments, does what they say, and reports how it ended.
@@ -111,6 +114,7 @@ impl Command {
             Self::Validate(args) => Box::pin(validate::execute(&args, printer)).await,
             Self::Send(args) => Box::pin(send::execute(&args, printer)).await,
             Self::Dlq(args) => Box::pin(dlq::execute(&args, printer)).await,
+            Self::Bench(args) => Box::pin(bench::execute(&args, printer)).await,
         }
     }
 }

@@ -1,12 +1,12 @@
 //! `syncline run`: the runtime, until a signal ends it.
 
-use super::connection::ConfigArgs;
+use super::connection::{self, ConfigArgs};
 use super::environment;
 use super::failure::{Exit, Failure};
 use super::logging;
 use super::print::Printer;
 use super::signals::Signals;
-use syncline::app::{App, Options, Summary};
+use syncline::app::{App, AppError, Options, Summary};
 use syncline::config::Config;
 use syncline::shutdown::Shutdown;
 use syncline::telemetry::PipelineCounts;
@@ -62,11 +62,17 @@ pub(super) async fn execute(args: Args, printer: &Printer) -> anyhow::Result<Exi
 pub(super) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<Summary> {
     let app = Box::pin(App::build(config, options()))
         .await
-        .map_err(|error| {
-            let failure = Failure::new("cannot start the runtime").because(error);
-            failure.remedy("`syncline validate --connect` checks plugins, targets and streams")
-        })?;
+        .map_err(unstartable)?;
     Ok(Box::pin(app.run(shutdown)).await?)
+}
+
+fn unstartable(error: AppError) -> Failure {
+    match error {
+        AppError::Unreachable { urls, cause } => connection::no_answer(&urls, cause),
+        other => Failure::new("cannot start the runtime")
+            .because(other)
+            .remedy("`syncline validate --connect` checks plugins, targets and streams"),
+    }
 }
 
 /// Settings of the process.

@@ -64,7 +64,7 @@ impl Signals {
                         .into());
                 }
                 Request::End => {
-                    tracing::info!("draining: events in flight are finished; once more to abort");
+                    tracing::info!("asked to end; once more aborts");
                     shutdown.begin();
                 }
             }

@@ -60,11 +60,9 @@ pub(super) async fn execute(args: &Args, printer: &Printer) -> anyhow::Result<Ex
         }
     }
     if !args.json {
-        let n_ok = files.len() - n_failed;
-        printer.line(&format!(
-            "{} cases: {n_ok} ok, {n_failed} failed",
-            files.len()
-        ))?;
+        let (n_cases, n_ok) = (files.len(), files.len() - n_failed);
+        let cases = if n_cases == 1 { "case" } else { "cases" };
+        printer.line(&format!("{n_cases} {cases}: {n_ok} ok, {n_failed} failed"))?;
     }
     Ok(if n_failed == 0 {
         Exit::Fine

@@ -3,6 +3,7 @@
 use super::connection::{self, ConfigArgs};
 use super::environment;
 use super::failure::{Exit, Failure};
+use super::place;
 use super::print::Printer;
 use super::run;
 use serde::Serialize;
@@ -56,7 +57,9 @@ pub(super) async fn execute(args: &Args, printer: &Printer) -> anyhow::Result<Ex
         false => Ok(None),
     };
     let connect = matches!(connected, Ok(Some(_)));
-    let problems = Box::pin(app::validate(&config, &run::options(), connect)).await;
+    let mut problems = Box::pin(app::validate(&config, &run::options(), connect)).await;
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    place::fill_in(&mut problems, &text);
     let exit = report(file, problems, args.json, printer)?;
     connected.map(|_| exit)
 }

@@ -144,10 +144,11 @@ proptest! {
         n_cut in 0_usize..40,
         put in r#"[\[\]{}=."'$#a-z0-9\n \u{e4}]{0,6}"#,
     ) {
-        let (_, content) = FILES[file];
+        let content: Vec<char> = FILES[file].1.chars().collect();
         let start = at.index(content.len());
         let end = (start + n_cut).min(content.len());
-        let text = format!("{}{put}{}", &content[..start], &content[end..]);
+        let text: String =
+            content[..start].iter().copied().chain(put.chars()).chain(content[end..].iter().copied()).collect();
         if let Err(problems) = Config::parse(&text, Path::new("/nowhere"), &env) {
             prop_assert!(!problems.list.is_empty());
             for problem in problems.list {

@@ -4,8 +4,9 @@
 //! and all problems come out at once.
 
 use super::env;
-use super::file::{File, join};
+use super::file::File;
 use super::keys::Keys;
+use super::places::join;
 use super::section::Section;
 use super::suggest;
 use bytesize::ByteSize;

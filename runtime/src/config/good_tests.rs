@@ -1,6 +1,6 @@
 //! Sound configurations and what becomes of them.
 
-use super::{Auth, Config, JetStreamApi, Nats};
+use super::{Auth, Config, JetStreamApi, Nats, Problem, Problems};
 use crate::event::{KeySpec, Operation, TypePattern};
 use crate::intake::Source;
 use crate::pipeline::{Guarantee, OnFailure, RetryPolicy, RouteConfig};
@@ -286,6 +286,32 @@ fn a_file_is_loaded_with_paths_relative_to_it() {
         folder.path().join("plugins/only_eu.wasm")
     );
     assert_eq!(config.pipelines.len(), 2);
+}
+
+#[test]
+fn problems_found_later_get_the_place_of_their_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("syncline.toml");
+    std::fs::write(&file, WHOLE).unwrap();
+    let problem = |key: &str| Problem {
+        key: key.to_owned(),
+        line: None,
+        column: None,
+        message: "no".to_owned(),
+    };
+    let list = vec![
+        problem("targets.crm"),
+        problem("plugins.only-eu.path"),
+        problem("none"),
+    ];
+    let problems = Problems::located(&file, list);
+    let told = problems
+        .to_string()
+        .replace(&format!("{}:", file.display()), "");
+    assert_eq!(
+        told,
+        " none: no\n6:8: plugins.only-eu.path: no\n14:10: targets.crm: no"
+    );
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What was asked for: `syncline.toml`, read, checked and made into each room's own `Config`.
 //!
 //! Everything that is wrong is found in one pass and told with its line, column and key. The way
-//! there: [`file`] holds the text and what was found so far, [`section`] refuses unknown keys,
-//! [`entry`] reads single values, and one file per section of the configuration puts them
+//! there: `file` holds the text and what was found so far, `section` refuses unknown keys,
+//! `entry` reads single values, and one file per section of the configuration puts them
 //! together. `docs/configuration.md` is the reference for users; a test keeps both in step.
 
 mod entry;
@@ -12,6 +12,7 @@ mod keys;
 mod names;
 mod nats;
 mod pipelines;
+mod places;
 mod plugins;
 mod problem;
 mod routes;

@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, and where.
 
+use super::places::place_of;
 use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,25 @@ pub struct Problems {
 }
 
 impl Problems {
+    /// Problems that were found after reading `file`: those without a place get the one of their
+    /// key, or of the closest key above it.
+    #[must_use]
+    pub fn located(file: &Path, mut list: Vec<Problem>) -> Self {
+        // Whoever removes the file meanwhile still learns what is wrong.
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        for problem in list.iter_mut().filter(|problem| problem.line.is_none()) {
+            if let Some((line, column)) = place_of(&text, &problem.key) {
+                problem.line = Some(line);
+                problem.column = Some(column);
+            }
+        }
+        list.sort_by_key(|problem| (problem.line, problem.column));
+        Self {
+            file: file.to_owned(),
+            list,
+        }
+    }
+
     /// The file as a whole cannot be used.
     pub(super) fn of_file(file: &Path, message: String) -> Self {
         let problem = Problem {

@@ -119,19 +119,12 @@ impl Event {
             serde_json::from_slice(text).map_err(|error| InvalidEvent::Json(error.to_string()))?;
         let mut event = Self::default();
         let mut version = None;
-        let mut data = None;
+        let (mut json, mut binary) = (None, None);
         for (name, raw) in fields {
             match name.as_str() {
                 "data" if raw.get() == "null" => {}
-                "data" if data.is_none() => {
-                    data = Some(Bytes::copy_from_slice(raw.get().as_bytes()))
-                }
-                "data_base64" if data.is_none() => data = Some(decode_base64(raw)?),
-                "data" | "data_base64" => {
-                    return Err(InvalidEvent::Json(
-                        "both `data` and `data_base64`".to_owned(),
-                    ));
-                }
+                "data" => json = Some(raw),
+                "data_base64" => binary = Some(decode_base64(raw)?),
                 _ => {
                     if let Some(value) = attribute_text(&name, raw)? {
                         event.set(&name, value, &mut version)?;
@@ -139,7 +132,29 @@ impl Event {
                 }
             }
         }
-        Ok((event.checked(version)?, data.unwrap_or_default()))
+        let event = event.checked(version)?;
+        let data = match (json, binary) {
+            (Some(_), Some(_)) => {
+                return Err(InvalidEvent::Json(
+                    "both `data` and `data_base64`".to_owned(),
+                ));
+            }
+            (Some(raw), None) => event.json_data(raw),
+            (None, binary) => binary.unwrap_or_default(),
+        };
+        Ok((event, data))
+    }
+
+    /// JSON data is kept byte for byte; of another type, a JSON string stands for its text.
+    fn json_data(&self, raw: &RawValue) -> Bytes {
+        let is_text = self
+            .data_content_type
+            .as_deref()
+            .is_some_and(|kind| !is_json(kind));
+        match serde_json::from_str::<String>(raw.get()) {
+            Ok(text) if is_text => Bytes::from(text),
+            _ => Bytes::copy_from_slice(raw.get().as_bytes()),
+        }
     }
 
     fn from_headers(headers: &Headers) -> Result<Self, InvalidEvent> {

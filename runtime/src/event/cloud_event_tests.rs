@@ -57,6 +57,18 @@ fn structured_mode_keeps_data_byte_for_byte() {
 }
 
 #[test]
+fn a_string_of_another_type_than_json_is_its_text() {
+    let event = |kind: &str| {
+        let body = format!(
+            r#"{{"specversion":"1.0","id":"1","source":"s","type":"t","datacontenttype":"{kind}","data":"hi"}}"#
+        );
+        structured(&body).unwrap().1
+    };
+    assert_eq!(&event("text/plain")[..], b"hi");
+    assert_eq!(&event("application/json")[..], b"\"hi\"");
+}
+
+#[test]
 fn a_message_that_is_no_cloud_event_is_raw() {
     let (event, _) = Event::decode(&headers(&[]), &Bytes::new(), ORIGIN).unwrap();
     assert_eq!(

@@ -21,6 +21,21 @@ impl SubjectPattern {
         &self.0
     }
 
+    /// Whether every subject that matches `other` matches this pattern too.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let mut tokens = other.0.split('.');
+        for expected in self.0.split('.') {
+            match (expected, tokens.next()) {
+                (">", Some(_)) => return true,
+                ("*", Some(token)) if token != ">" => {}
+                (_, Some(token)) if token == expected => {}
+                _ => return false,
+            }
+        }
+        tokens.next().is_none()
+    }
+
     /// Whether `subject` matches.
     #[must_use]
     pub fn matches(&self, subject: &str) -> bool {
@@ -171,6 +186,25 @@ mod tests {
         }
         for wrong in ["", "a..b", "a b", ">.a", "a.b*", ".a", "a."] {
             assert!(wrong.parse::<SubjectPattern>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_covers_narrower_ones() {
+        let cases = [
+            ("a.>", "a.b.*", true),
+            ("a.>", "a.>", true),
+            ("a.*", "a.b", true),
+            ("a.*", "a.*", true),
+            ("a.*", "a.>", false),
+            ("a.b", "a.*", false),
+            ("a.>", "b.>", false),
+            ("a.*", "a.b.c", false),
+        ];
+        for (wide, narrow, expected) in cases {
+            let (wide, narrow): (SubjectPattern, SubjectPattern) =
+                (wide.parse().unwrap(), narrow.parse().unwrap());
+            assert_eq!(wide.covers(&narrow), expected, "{wide:?} {narrow:?}");
         }
     }
 

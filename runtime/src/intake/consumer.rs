@@ -2,6 +2,7 @@
 
 use super::IntakeError;
 use super::config::{Config, Source};
+use crate::event::SubjectPattern;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, pull};
 use async_nats::jetstream::context::{Context, GetStreamErrorKind};
@@ -24,7 +25,8 @@ impl Position {
     }
 }
 
-/// The stream, made when it is missing and the configuration says so.
+/// The stream, made when it is missing, and extended by subjects it lacks, where the configuration
+/// says so.
 pub(super) async fn open_stream(context: &Context, config: &Config) -> Result<Stream, IntakeError> {
     let Source::JetStream {
         stream: name,
@@ -36,7 +38,7 @@ pub(super) async fn open_stream(context: &Context, config: &Config) -> Result<St
         return Err(missing(config, "its source is no stream".to_owned()));
     };
     let error = match context.get_stream(name).await {
-        Ok(stream) => return Ok(stream),
+        Ok(stream) => return with_subjects(context, stream, config).await,
         Err(error) => error,
     };
     let is_missing = matches!(error.kind(), GetStreamErrorKind::JetStream(error)
@@ -56,10 +58,7 @@ pub(super) async fn open_stream(context: &Context, config: &Config) -> Result<St
             ),
         ));
     }
-    let subjects: Vec<_> = subjects
-        .iter()
-        .map(|subject| subject.as_str().to_owned())
-        .collect();
+    let subjects = texts(subjects);
     if subjects.is_empty() {
         return Err(missing(
             config,
@@ -79,6 +78,68 @@ pub(super) async fn open_stream(context: &Context, config: &Config) -> Result<St
         .create_stream(made)
         .await
         .map_err(|error| unreachable(config, format!("cannot make stream `{name}`"), &error))
+}
+
+/// A stream that holds every subject of the source. One that it lacks would never bring an event.
+async fn with_subjects(
+    context: &Context,
+    stream: Stream,
+    config: &Config,
+) -> Result<Stream, IntakeError> {
+    let Source::JetStream {
+        subjects, create, ..
+    } = &config.source
+    else {
+        return Ok(stream);
+    };
+    let mut settings = stream.cached_info().config.clone();
+    // A stream that mirrors or sources others has subjects that its own settings do not show.
+    if settings.mirror.is_some() || settings.sources.as_ref().is_some_and(|s| !s.is_empty()) {
+        return Ok(stream);
+    }
+    let held: Vec<SubjectPattern> = settings
+        .subjects
+        .iter()
+        .filter_map(|subject| subject.parse().ok())
+        .collect();
+    let lacking: Vec<_> = subjects
+        .iter()
+        .filter(|wanted| !held.iter().any(|held| held.covers(wanted)))
+        .collect();
+    let Some(first) = lacking.first() else {
+        return Ok(stream);
+    };
+    let (name, pipeline) = (settings.name.clone(), &config.pipeline);
+    if !create {
+        return Err(missing(
+            config,
+            format!(
+                "stream `{name}` does not hold the subject `{}`: add it, or set `create = true` in the \
+             pipeline's source",
+                first.as_str()
+            ),
+        ));
+    }
+    info!(%pipeline, stream = %name, subjects = ?lacking, "adding subjects to the source stream");
+    settings
+        .subjects
+        .extend(lacking.iter().map(|subject| subject.as_str().to_owned()));
+    let attempted = || format!("cannot add subjects to stream `{name}`");
+    context
+        .update_stream(&settings)
+        .await
+        .map_err(|error| unreachable(config, attempted(), &error))?;
+    context
+        .get_stream(&name)
+        .await
+        .map_err(|error| unreachable(config, attempted(), &error))
+}
+
+fn texts(subjects: &[SubjectPattern]) -> Vec<String> {
+    subjects
+        .iter()
+        .map(|subject| subject.as_str().to_owned())
+        .collect()
 }
 
 /// The consumer, made when it is missing, brought up to date, and set back to what was last
@@ -125,10 +186,7 @@ pub(super) async fn find_consumer(
     let durable = durable(config);
     let found = stream.get_consumer::<pull::Config>(durable).await;
     let deliver_policy = found.map(|found| found.cached_info().config.deliver_policy);
-    let subjects: Vec<_> = subjects
-        .iter()
-        .map(|subject| subject.as_str().to_owned())
-        .collect();
+    let subjects = texts(subjects);
     let wanted = pull::Config {
         durable_name: Some(durable.to_owned()),
         description: Some(format!("Syncline pipeline {}", config.pipeline)),

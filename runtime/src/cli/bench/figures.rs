@@ -1,0 +1,119 @@
+//! What was measured, as it is printed.
+
+use super::Args;
+use super::place::Place;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Every figure; what was not measured is null.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Figures {
+    /// Events per second of the bare forwarder: the median of its turns.
+    pub(super) forwarder_eps: Option<f64>,
+    /// The forwarder's turns, each against the one before: how much the ground moves.
+    pub(super) forwarder_aa_ratio: Option<f64>,
+    /// The least and the greatest of those.
+    pub(super) forwarder_aa_range: Option<(f64, f64)>,
+    /// Events per second of the pipeline.
+    pub(super) at_least_once_eps: Option<f64>,
+    /// Not built yet.
+    pub(super) atomic_eps: Option<f64>,
+    /// The pipeline's turns, each against the forwarder's before and after it.
+    pub(super) ratio_at_least_once: Option<f64>,
+    /// The least and the greatest of those.
+    pub(super) ratio_at_least_once_range: Option<(f64, f64)>,
+    /// Not built yet.
+    pub(super) ratio_atomic: Option<f64>,
+    /// From event stored to effect stored, microseconds.
+    pub(super) p50_us: Option<u64>,
+    /// The same for the slowest of a hundred.
+    pub(super) p99_us: Option<u64>,
+    /// One call that echoes 1 KiB, nanoseconds.
+    pub(super) call_ns: Option<f64>,
+    /// One call of the JSON transform.
+    pub(super) call_json_ns: Option<f64>,
+    /// The same transform as native code.
+    pub(super) native_json_ns: Option<f64>,
+    /// From nothing to a plugin that is ready, its code in the cache.
+    pub(super) warm_start_ms: Option<f64>,
+    /// Resident memory of a runtime at rest with four plugins.
+    pub(super) rss_mb: Option<f64>,
+    /// Whether every event of every turn arrived.
+    pub(super) all_arrived: bool,
+    events: u64,
+    payload_bytes: u32,
+    keys: u64,
+    rounds: u32,
+    rate: u32,
+    cores: usize,
+    nats_server: String,
+    optimised: bool,
+}
+
+impl Figures {
+    /// No figure yet; what the run is about.
+    pub(super) fn of(args: &Args, place: &Place) -> Self {
+        Self {
+            events: args.events,
+            payload_bytes: args.payload,
+            keys: args.keys,
+            rounds: args.rounds,
+            rate: args.rate,
+            cores: std::thread::available_parallelism().map_or(0, Into::into),
+            nats_server: place.version(),
+            optimised: !cfg!(debug_assertions),
+            ..Self::default()
+        }
+    }
+
+    /// Name and value of each figure.
+    pub(super) fn rows(&self) -> Vec<Vec<String>> {
+        let Ok(Value::Object(figures)) = serde_json::to_value(self) else {
+            return Vec::new();
+        };
+        let row = |(name, value): (String, Value)| match value {
+            Value::Null => vec![name, "-".to_owned()],
+            Value::String(text) => vec![name, text],
+            other => vec![name, other.to_string()],
+        };
+        figures.into_iter().map(row).collect()
+    }
+}
+
+/// The middle of `values`; none of nothing.
+pub(super) fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let upper = *sorted.get(sorted.len() / 2)?;
+    match sorted.len() % 2 {
+        0 => Some(f64::midpoint(*sorted.get(sorted.len() / 2 - 1)?, upper)),
+        _ => Some(upper),
+    }
+}
+
+/// The least and the greatest of `values`, rounded to thousandths.
+pub(super) fn range(values: &[f64]) -> Option<(f64, f64)> {
+    let least = values.iter().copied().reduce(f64::min)?;
+    let greatest = values.iter().copied().reduce(f64::max)?;
+    Some((rounded(least, 3), rounded(greatest, 3)))
+}
+
+/// `value` to so many decimal places: more would only seem to say something.
+pub(super) fn rounded(value: f64, places: i32) -> f64 {
+    let unit = 10_f64.powi(places);
+    (value * unit).round() / unit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0]), Some(3.0));
+        assert_eq!(median(&[9.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 9.0]), Some(3.0));
+        assert_eq!(range(&[0.8, 0.61239, 0.7]), Some((0.612, 0.8)));
+    }
+}

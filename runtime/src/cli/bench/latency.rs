@@ -1,0 +1,103 @@
+//! The latency: from event stored to effect stored, at a fixed rate, by the server's own clock.
+
+use super::Args;
+use super::figures::Figures;
+use super::pipeline;
+use super::place::{self, Place};
+use super::streams::{Track, order};
+use async_nats::jetstream::consumer::{DeliverPolicy, pull::OrderedConfig};
+use futures::StreamExt as _;
+use hdrhistogram::Histogram;
+use std::collections::HashMap;
+use std::time::Duration;
+use syncline::event::{EventId, reserved};
+use tokio::time::Instant;
+
+/// How long events are sent.
+const SECONDS: u32 = 5;
+/// How often: finer than the timer's own grain makes no sense.
+const TICKS_PER_SECOND: u32 = 1_000;
+/// Part of the events that only warm up.
+const WARM_UP: u64 = 5;
+
+/// Sends events at the rate, whatever becomes of them, and compares the server's timestamps.
+///
+/// # Errors
+/// When an event does not arrive.
+pub(super) async fn measure(
+    args: &Args,
+    place: &Place,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let source = Track::lay(place, "live").await?;
+    let target = Track::lay(place, "effects").await?;
+    let app = pipeline::build(place, args.plugin.as_deref(), (&source, &target)).await?;
+    let running = pipeline::start(app);
+    let n_events = u64::from(args.rate) * u64::from(SECONDS);
+    send(args, place, &source, n_events).await?;
+    target.expect(n_events).await?;
+    running.end().await?;
+    let histogram = compare(&source, &target, n_events).await?;
+    figures.p50_us = Some(histogram.value_at_quantile(0.5));
+    figures.p99_us = Some(histogram.value_at_quantile(0.99));
+    source.lift().await?;
+    target.lift().await
+}
+
+/// Sends without waiting for anything: a slow runtime does not slow the events down.
+async fn send(args: &Args, place: &Place, source: &Track, n_events: u64) -> anyhow::Result<()> {
+    let client = place::connect(&place.url).await?;
+    let begun = Instant::now();
+    let mut number = 0;
+    for tick in 1..=SECONDS * TICKS_PER_SECOND {
+        let due = u64::from(tick) * u64::from(args.rate) / u64::from(TICKS_PER_SECOND);
+        while number < due.min(n_events) {
+            let (key, order) = order(number, args);
+            client.publish(source.subject(&key), order).await?;
+            number += 1;
+        }
+        tokio::time::sleep_until(begun + Duration::from_secs(1) * tick / TICKS_PER_SECOND).await;
+    }
+    client.flush().await?;
+    source.expect(n_events).await
+}
+
+/// How long each event took, without the first ones.
+async fn compare(source: &Track, target: &Track, n_events: u64) -> anyhow::Result<Histogram<u64>> {
+    let mut stored = HashMap::new();
+    let mut events = read(source).await?.take(usize::try_from(n_events)?);
+    while let Some(message) = events.next().await {
+        let message = message?;
+        let place = message.info().map_err(|error| anyhow::anyhow!(error))?;
+        if place.stream_sequence > n_events / WARM_UP {
+            // As the runtime names a message that brings no id of its own.
+            let name = format!("nats://{}/{}", source.name, message.subject);
+            let number = format!("{}:{}", source.name, place.stream_sequence);
+            let id = EventId::of(&name, &number);
+            stored.insert(id.to_string(), place.published);
+        }
+    }
+    let mut histogram = Histogram::<u64>::new(3)?;
+    let mut effects = read(target).await?.take(usize::try_from(n_events)?);
+    while let Some(message) = effects.next().await {
+        let message = message?;
+        let place = message.info().map_err(|error| anyhow::anyhow!(error))?;
+        let headers = message.headers.as_ref();
+        let event = headers.and_then(|headers| headers.get(reserved::EVENT_ID));
+        if let Some(begun) = event.and_then(|event| stored.remove(event.as_str())) {
+            let took = (place.published - begun).whole_microseconds();
+            histogram.record(u64::try_from(took).unwrap_or_default())?;
+        }
+    }
+    anyhow::ensure!(stored.is_empty(), "{} events have no effect", stored.len());
+    Ok(histogram)
+}
+
+async fn read(track: &Track) -> anyhow::Result<async_nats::jetstream::consumer::pull::Ordered> {
+    let all = OrderedConfig {
+        headers_only: true,
+        deliver_policy: DeliverPolicy::All,
+        ..OrderedConfig::default()
+    };
+    Ok(track.stream.create_consumer(all).await?.messages().await?)
+}

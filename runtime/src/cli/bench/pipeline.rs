@@ -1,0 +1,125 @@
+//! The other side: the runtime as a user runs it, with one pipeline, in this process.
+
+use super::super::environment;
+use super::super::run;
+use super::place::Place;
+use super::streams::Track;
+use std::path::Path;
+use std::time::Duration;
+use syncline::app::App;
+use syncline::config::Config;
+use syncline::shutdown::{Shutdown, Tasks};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// The pipeline's name.
+const PIPELINE: &str = "bench";
+/// The name of its consumer.
+pub(super) const DURABLE: &str = "syncline-bench";
+
+/// A runtime at work.
+pub(super) struct Running {
+    app: oneshot::Receiver<anyhow::Result<()>>,
+    shutdown: Shutdown,
+}
+
+/// Carries the `n_events` of `source` to `target` and returns how long it took.
+///
+/// # Errors
+/// When the runtime does not start or an event does not get through.
+pub(super) async fn carry(
+    place: &Place,
+    plugin: Option<&Path>,
+    tracks: (&Track, &Track),
+    n_events: u64,
+) -> anyhow::Result<Duration> {
+    let (source, _) = tracks;
+    let app = build(place, plugin, tracks).await?;
+    let metrics = app.metrics().pipeline(PIPELINE);
+    let begun = Instant::now();
+    let mut running = start(app);
+    let ended = || metrics.done.get() + metrics.filtered.get() + metrics.dead.get();
+    while ended() < n_events {
+        tokio::select! {
+            result = &mut running.app => {
+                result??;
+                anyhow::bail!("the runtime ended by itself");
+            }
+            () = tokio::time::sleep(Duration::from_millis(1)) => {}
+        }
+    }
+    source.until_acked(DURABLE, n_events).await?;
+    let took = begun.elapsed();
+    running.end().await?;
+    let done = metrics.done.get();
+    anyhow::ensure!(done == n_events, "{done} of {n_events} events were done");
+    source.stream.delete_consumer(DURABLE).await?;
+    Ok(took)
+}
+
+/// A runtime with the pipeline, ready to run.
+///
+/// # Errors
+/// When it cannot start.
+pub(super) async fn build(
+    place: &Place,
+    plugin: Option<&Path>,
+    (source, target): (&Track, &Track),
+) -> anyhow::Result<App> {
+    let plugin = plugin.map(std::path::absolute).transpose()?;
+    let (plugins, stages) = match &plugin {
+        Some(path) => (format!("[plugins.json]\npath = {path:?}"), "[\"json\"]"),
+        None => (String::new(), "[]"),
+    };
+    let config = format!(
+        r#"
+        {plugins}
+        [nats]
+        url = {:?}
+        [targets.out]
+        kind = "subject"
+        subject = {:?}
+        stream = {:?}
+        [pipelines.{PIPELINE}]
+        source = {{ stream = {:?}, subjects = [{:?}] }}
+        key = "subject:4"
+        stages = {stages}
+        to = [{{ target = "out" }}]
+        guarantee = "at-least-once"
+        "#,
+        place.url,
+        target.subject("{key}"),
+        target.name,
+        source.name,
+        source.subject("*"),
+    );
+    let config = Config::parse(&config, Path::new(""), &environment::any)?;
+    Ok(Box::pin(App::build(config, run::options())).await?)
+}
+
+/// Runs `app` in a task of its own, as `syncline run` does.
+pub(super) fn start(app: App) -> Running {
+    let shutdown = Shutdown::new();
+    let (end, ended) = oneshot::channel();
+    let until = shutdown.clone();
+    Tasks::new().spawn(async move {
+        let result = Box::pin(app.run(until)).await;
+        // Nobody waits any more when the measurement has failed.
+        let _failed = end.send(result.map(drop).map_err(Into::into));
+    });
+    Running {
+        app: ended,
+        shutdown,
+    }
+}
+
+impl Running {
+    /// Drains and ends.
+    ///
+    /// # Errors
+    /// When the runtime failed.
+    pub(super) async fn end(self) -> anyhow::Result<()> {
+        self.shutdown.begin();
+        self.app.await?
+    }
+}

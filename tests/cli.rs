@@ -1,0 +1,325 @@
+//! Every command as its user meets it: help, results, errors, exit codes. The snapshots are the
+//! promise; they change only with the behaviour.
+
+pub(crate) mod command;
+
+use crate::harness::{Ce, TestEnv, check_law, guests};
+use command::{Said, command, every_command, help, run, syncline};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// A port that nobody listens on.
+const NOBODY: &str = "nats://127.0.0.1:1";
+
+/// What differs from run to run: places, times, digests, sizes.
+const FILTERS: [(&str, &str); 6] = [
+    (r"[0-9a-f]{64}", "[digest]"),
+    (r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "[time]"),
+    (r"127\.0\.0\.1:\d{5}", "127.0.0.1:[port]"),
+    (r"\d+(\.\d+)? [KM]iB", "[size]"),
+    (r"wasi:([a-z]+/[a-z-]+)@0\.2\.\d+", "wasi:$1@0.2.x"),
+    (r"[ \t]+\n", "\n"),
+];
+
+macro_rules! assert_said {
+    ($name:expr, $text:expr) => {
+        insta::with_settings!({ filters => FILTERS, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!($name, $text);
+        });
+    };
+}
+
+/// `syncline ARGS` in `dir`, with the guests' files in its environment.
+fn in_dir(dir: &Path, args: &[&str], stdin: &str) -> Said {
+    let mut command = command(dir, args.iter().copied());
+    command.envs(guests::all());
+    command.env("SYNCLINE_CACHE", &*TestEnv::cache());
+    run(command, stdin)
+}
+
+#[test]
+fn help_of_every_command() {
+    let commands = every_command();
+    assert_eq!(commands.len(), 13, "{commands:?}");
+    for words in commands {
+        let name = [&["help".to_owned()], words.as_slice()].concat().join("-");
+        assert_said!(name, help(&words));
+    }
+}
+
+#[test]
+fn a_command_that_does_not_exist_is_a_usage_error() {
+    let said = syncline(&["vallidate"]);
+    assert_eq!(said.code, 2);
+    assert_said!("unknown-command", said.whole());
+    let said = syncline(&["inspect"]);
+    assert_eq!(said.code, 2);
+    assert_said!("missing-argument", said.whole());
+}
+
+#[test]
+fn the_version_is_printed() {
+    let version = syncline(&["--version"]).fine();
+    assert_eq!(version, format!("syncline {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_missing_configuration_says_how_to_make_one() {
+    for command in ["run", "dev"] {
+        let said = syncline(&[command]);
+        assert_eq!(said.code, 2);
+        assert_said!("missing-config", said.whole());
+    }
+}
+
+const BROKEN: &str = r#"
+[plugins.a]
+pth = "a.wasm"
+
+[targets.crm]
+kind = "tables"
+
+[pipelines.p]
+source = { stream = "S", subjects = ["s.>"] }
+stages = ["a", "b"]
+to = [{ target = "crn" }]
+"#;
+
+#[test]
+fn every_problem_of_a_configuration_is_reported_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("syncline.toml"), BROKEN).unwrap();
+    let said = in_dir(dir.path(), &["validate"], "");
+    assert_eq!(said.code, 1);
+    assert_said!("broken-config-validate", said.whole());
+    let said = in_dir(dir.path(), &["validate", "--json"], "");
+    assert_eq!(said.code, 1);
+    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(report["ok"], false);
+    assert!(
+        report["problems"].as_array().unwrap().len() >= 4,
+        "{report:#}"
+    );
+    let said = in_dir(dir.path(), &["run"], "");
+    assert_eq!(said.code, 2);
+    assert_said!("broken-config-run", said.whole());
+}
+
+#[test]
+fn a_plugin_that_is_none_is_a_problem_of_the_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("text.wasm"), "no component").unwrap();
+    let config = r#"
+[plugins.text]
+path = "text.wasm"
+
+[plugins.picky]
+path = "${PICKY}"
+
+[targets.crm]
+kind = "kv"
+bucket = "crm"
+
+[pipelines.p]
+source = { stream = "S", subjects = ["s.>"] }
+stages = ["text", "picky"]
+to = [{ target = "crm" }]
+guarantee = "at-least-once"
+"#;
+    std::fs::write(dir.path().join("syncline.toml"), config).unwrap();
+    let said = in_dir(dir.path(), &["validate"], "");
+    assert_eq!(said.code, 1);
+    assert_said!("bad-plugins", said.whole());
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_exit_code_3() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = format!("[nats]\nurl = \"{NOBODY}\"\n");
+    std::fs::write(dir.path().join("syncline.toml"), config).unwrap();
+    for args in [
+        &["send", "a.b"][..],
+        &["dlq", "list"],
+        &["dlq", "show", "x"],
+    ] {
+        let args = [args, &["--nats", NOBODY]].concat();
+        let said = in_dir(dir.path(), &args, "{}\n");
+        assert_eq!(said.code, 3, "{args:?}: {said:?}");
+        assert_said!("unreachable", said.whole());
+    }
+    let said = in_dir(dir.path(), &["dlq", "list"], "");
+    assert_eq!(said.code, 3, "the server of ./syncline.toml: {said:?}");
+}
+
+#[test]
+fn run_without_a_server_is_exit_code_3() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = format!(
+        "[nats]\nurl = \"{NOBODY}\"\n\
+         [pipelines.p]\nsource = {{ stream = \"S\", subjects = [\"s\"] }}\n\
+         guarantee = \"at-least-once\"\n"
+    );
+    std::fs::write(dir.path().join("syncline.toml"), config).unwrap();
+    let said = in_dir(dir.path(), &["run"], "");
+    assert_eq!(said.code, 3, "{said:?}");
+    assert_said!("unreachable-run", said.whole());
+}
+
+#[test]
+fn inspect_says_why_a_file_is_no_plugin() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("text.wasm"), "no component").unwrap();
+    std::fs::write(dir.path().join("module.wasm"), b"\0asm\x01\0\0\0").unwrap();
+    std::fs::copy(
+        guests::file("OLDER_CONTRACT"),
+        dir.path().join("older.wasm"),
+    )
+    .unwrap();
+    for (file, name) in [
+        ("text.wasm", "inspect-text"),
+        ("module.wasm", "inspect-module"),
+        ("older.wasm", "inspect-older"),
+        ("none.wasm", "inspect-missing"),
+    ] {
+        let said = in_dir(dir.path(), &["inspect", file], "");
+        assert_eq!(said.code, 1, "{said:?}");
+        assert_said!(name, said.whole());
+    }
+}
+
+#[test]
+fn inspect_shows_what_a_plugin_wants() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(guests::file("PICKY"), dir.path().join("picky.wasm")).unwrap();
+    let said = in_dir(dir.path(), &["inspect", "picky.wasm"], "");
+    assert_said!("inspect", said.fine());
+    let json = in_dir(dir.path(), &["inspect", "picky.wasm", "--json"], "").fine();
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let wants = json!({ "lookup": ["crm"], "secrets": ["token"], "state": true });
+    assert_eq!(report["wants"], wants);
+    assert_eq!(report["world"], "0.1.0");
+    assert_eq!(report["manifest"]["accepts"], json!(["picky.*"]));
+}
+
+#[test]
+fn call_skips_lines_that_are_no_events_and_says_which() {
+    let dir = tempfile::tempdir().unwrap();
+    let probe = guests::file("PROBE").to_str().unwrap();
+    let good = r#"{"specversion":"1.0","id":"1","source":"/t","type":"t","data":{"do":"drop"}}"#;
+    let lines = format!("nonsense\n{good}\n\n{{\"specversion\":\"1.0\"}}\n[1]\n{good}\n");
+    let said = in_dir(dir.path(), &["call", probe], &lines);
+    assert_eq!(said.code, 1);
+    assert_said!("call-bad-lines", said.whole());
+    let said = in_dir(dir.path(), &["call", probe, "--config", "[1]"], "");
+    assert_eq!(said.code, 2);
+    assert_said!("call-bad-config", said.whole());
+}
+
+#[test]
+fn new_refuses_what_cannot_become_a_plugin() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("taken")).unwrap();
+    for (args, name) in [
+        (&["new", "2nd"][..], "new-bad-name"),
+        (&["new", "taken"], "new-taken"),
+        (&["new", "hello", "--lang", "js"], "new-other-language"),
+    ] {
+        let said = in_dir(dir.path(), args, "");
+        assert_eq!(said.code, 2, "{said:?}");
+        assert_said!(name, said.whole());
+    }
+    assert_eq!(
+        std::fs::read_dir(dir.path()).unwrap().count(),
+        1,
+        "nothing was made"
+    );
+}
+
+#[test]
+fn new_says_what_comes_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = in_dir(dir.path(), &["new", "hello", "--template", "route"], "");
+    assert_said!("new", said.fine());
+    let config = std::fs::read_to_string(dir.path().join("syncline.toml")).unwrap();
+    assert_said!("new-config", config);
+}
+
+const DEAD: &str = r#"
+[plugins.probe]
+path = "${PROBE}"
+
+[targets.out]
+kind = "subject"
+subject = "out.{key}"
+stream = "OUT"
+create = true
+
+[pipelines.p]
+source = { stream = "SRC", subjects = ["src.>"] }
+stages = ["probe"]
+to = [{ target = "out" }]
+guarantee = "at-least-once"
+"#;
+
+#[tokio::test]
+async fn a_dead_letter_is_listed_and_shown() {
+    let env = TestEnv::start().await;
+    let url = env.nats.url();
+    let dlq = |args: &[&str]| {
+        let args = [&["dlq"], args, &["--nats", &url]].concat();
+        in_dir(env.folder(), &args, "")
+    };
+    assert_said!("dlq-list-empty", dlq(&["list"]).fine());
+
+    env.stream("SRC", &["src.>"]).await;
+    let runtime = env.run(DEAD).await;
+    let never = json!({ "do": "reject", "reason": "never" });
+    env.send("src.a", &Ce::new("e-1").data(never)).await;
+    runtime.settled("p", 1).await;
+    check_law(&runtime.drain().await);
+
+    assert_said!("dlq-list", dlq(&["list"]).fine());
+    assert_said!("dlq-list-json", dlq(&["list", "--json"]).fine());
+    let line = dlq(&["list", "--json"]).fine();
+    let letter: Value = serde_json::from_str(&line).unwrap();
+    let id = letter["id"].as_str().unwrap();
+    assert_said!("dlq-show", dlq(&["show", id]).fine());
+    let whole: Value = serde_json::from_str(&dlq(&["show", id, "--json"]).fine()).unwrap();
+    let shown: Value = serde_json::from_str(&dlq(&["show", id]).fine()).unwrap();
+    assert_eq!(whole, shown, "--json changes the form only");
+
+    for none in [
+        &["list", "--key", "x"][..],
+        &["list", "--reason", "trap"],
+        &["list", "--since", "2999-01-01T00:00:00Z"],
+    ] {
+        assert_eq!(dlq(none).fine(), "no dead letters\n");
+    }
+    let said = dlq(&["show", "nothing"]);
+    assert_eq!(said.code, 1);
+    assert_said!("dlq-show-none", said.whole());
+    let said = dlq(&["list", "--reason", "boredom"]);
+    assert_eq!(said.code, 2);
+    assert_said!("dlq-list-bad-reason", said.whole());
+}
+
+#[tokio::test]
+async fn send_publishes_each_line_once() {
+    let env = TestEnv::start().await;
+    env.stream("SRC", &["src.>"]).await;
+    let url = env.nats.url();
+    let send = |args: &[&str], lines: &str| {
+        let args = [&["send"], args, &["--nats", &url]].concat();
+        in_dir(env.folder(), &args, lines)
+    };
+    let lines = "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/t\",\"type\":\"t\"}\n";
+    assert_said!("send", send(&["src.a"], lines).fine());
+    assert_said!("send-again", send(&["src.a", "--json"], lines).fine());
+    let said = send(&["src.a"], "nonsense\n{\"x\":1}\n");
+    assert_eq!(said.code, 1);
+    assert_said!("send-bad-line", said.whole());
+    assert_eq!(env.n_messages("SRC").await, 2);
+    let said = send(&["elsewhere"], lines);
+    assert_eq!(said.code, 1);
+    assert_said!("send-no-stream", said.whole());
+}

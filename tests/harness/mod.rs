@@ -1,0 +1,128 @@
+//! What the system tests share: a real nats-server per test, the runtime in process or as the real
+//! program, events to publish, readers of what came out, and the law that holds at the end.
+//!
+//! ```ignore
+//! let env = TestEnv::start().await;
+//! env.stream("SRC", &["src.>"]).await;
+//! let runtime = env.run(CONFIG).await;      // TOML; `[nats]` is added, `${PROBE}` is a guest's file
+//! env.send("src.a", &Ce::new("1").data(json!({"do": "accept"}))).await;
+//! runtime.settled("p", 1).await;
+//! check_law(&runtime.drain().await);
+//! ```
+
+mod check;
+pub(crate) mod guests;
+mod nats;
+mod process;
+mod publish;
+mod read;
+mod runtime;
+
+use async_nats::jetstream;
+use std::path::Path;
+use std::sync::Arc;
+use syncline::config::Config;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+pub(crate) use check::{check_law, check_law_of, eventually};
+pub(crate) use nats::Server;
+pub(crate) use process::{Process, binary};
+pub(crate) use publish::Ce;
+pub(crate) use read::Message;
+pub(crate) use runtime::Running;
+
+/// How many environments there are at once: each runtime reserves the address space of a pool, and
+/// more servers than cores only slow each other down.
+static ROOM: Semaphore = Semaphore::const_new(4);
+
+/// A nats-server of its own, a folder for files, and a client.
+pub(crate) struct TestEnv {
+    /// The server.
+    pub(crate) nats: Server,
+    /// JetStream on it.
+    pub(crate) js: jetstream::Context,
+    folder: tempfile::TempDir,
+    _room: SemaphorePermit<'static>,
+}
+
+impl TestEnv {
+    /// A fresh server with default settings.
+    pub(crate) async fn start() -> Self {
+        Self::with_server_settings("").await
+    }
+
+    /// A fresh server with lines added to its configuration.
+    pub(crate) async fn with_server_settings(settings: &str) -> Self {
+        let room = ROOM.acquire().await.unwrap();
+        let nats = Server::start(settings).await;
+        let js = jetstream::new(nats.connect().await);
+        Self {
+            nats,
+            js,
+            folder: tempfile::tempdir().unwrap(),
+            _room: room,
+        }
+    }
+
+    /// A folder that is gone with the environment. Relative paths of configurations start here.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A core NATS client.
+    pub(crate) fn client(&self) -> async_nats::Client {
+        self.js.client()
+    }
+
+    /// The whole configuration text: `config` with the server in front.
+    pub(crate) fn text(&self, config: &str) -> String {
+        format!("[nats]\nurl = \"{}\"\n{config}", self.nats.url())
+    }
+
+    /// What `${NAME}` stands for: a guest's file.
+    pub(crate) fn parse(&self, config: &str) -> Config {
+        let env = |name: &str| guests::find(name).map(str::to_owned);
+        Config::parse(&self.text(config), self.folder(), &env).unwrap_or_else(|error| {
+            panic!("the test's configuration is wrong: {error}\n{config}");
+        })
+    }
+
+    /// Starts the runtime in this process.
+    pub(crate) async fn run(&self, config: &str) -> Running {
+        Running::start(self.parse(config)).await
+    }
+
+    /// Starts the real program and waits until it takes events.
+    pub(crate) async fn spawn(&self, config: &str) -> Process {
+        let file = self.folder().join("syncline.toml");
+        std::fs::write(&file, self.text(config)).unwrap();
+        Process::run(&file).await
+    }
+
+    /// Makes a stream.
+    pub(crate) async fn stream(&self, name: &str, subjects: &[&str]) -> jetstream::stream::Stream {
+        let config = jetstream::stream::Config {
+            name: name.to_owned(),
+            subjects: subjects.iter().map(ToString::to_string).collect(),
+            allow_direct: true,
+            ..Default::default()
+        };
+        self.js.create_stream(config).await.unwrap()
+    }
+
+    /// Makes a bucket.
+    pub(crate) async fn bucket(&self, name: &str) -> jetstream::kv::Store {
+        let config = jetstream::kv::Config {
+            bucket: name.to_owned(),
+            ..Default::default()
+        };
+        self.js.create_key_value(config).await.unwrap()
+    }
+
+    /// Where compiled guests are kept: one place for all tests, so that each is compiled once.
+    pub(crate) fn cache() -> Arc<Path> {
+        Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join("compiled-guests")
+            .into()
+    }
+}

@@ -1,0 +1,171 @@
+//! A real nats-server on a port and a store of its own, which a test may kill, restart and pause.
+
+use super::eventually;
+use async_nats::jetstream;
+use std::ffi::OsString;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+
+/// A nats-server child with JetStream. Killed when dropped.
+pub(crate) struct Server {
+    folder: tempfile::TempDir,
+    port: u16,
+    child: Mutex<Child>,
+}
+
+impl Server {
+    /// Starts one. `settings` are lines added to its configuration.
+    pub(crate) async fn start(settings: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Somebody else may take a free port before the server does.
+        for _ in 0..10 {
+            let port = free_port();
+            write_settings(folder.path(), port, settings);
+            let mut child = spawn(folder.path());
+            if answers(port, &mut child).await {
+                let child = Mutex::new(child);
+                let server = Self {
+                    folder,
+                    port,
+                    child,
+                };
+                server.wait_for_jetstream().await;
+                return server;
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let log = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        panic!("nats-server does not start: {log}");
+    }
+
+    /// Where it listens.
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// A client that reconnects for ever.
+    pub(crate) async fn connect(&self) -> async_nats::Client {
+        async_nats::connect(self.url()).await.unwrap()
+    }
+
+    /// What it logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Ends it as a power cut would: SIGKILL.
+    pub(crate) fn kill(&self) {
+        let mut child = self.child.lock().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Starts it again on the same port and store.
+    pub(crate) async fn restart(&self) {
+        let mut child = spawn(self.folder.path());
+        assert!(answers(self.port, &mut child).await, "{}", self.log());
+        *self.child.lock().unwrap() = child;
+        self.wait_for_jetstream().await;
+    }
+
+    /// Stops it from running, its connections open: SIGSTOP.
+    pub(crate) fn pause(&self) {
+        signal(self.child.lock().unwrap().id(), "STOP");
+    }
+
+    /// Lets it run again: SIGCONT.
+    pub(crate) fn resume(&self) {
+        signal(self.child.lock().unwrap().id(), "CONT");
+    }
+
+    async fn wait_for_jetstream(&self) {
+        let js = jetstream::new(self.connect().await);
+        eventually("JetStream answers", async || {
+            js.query_account().await.is_ok()
+        })
+        .await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let child = self.child.get_mut().unwrap();
+        // It may have been killed by the test.
+        let _ended = child.kill();
+        let _reaped = child.wait();
+    }
+}
+
+/// Sends a signal to a process that a test started.
+pub(super) fn signal(pid: u32, name: &str) {
+    let sent = Command::new("sh")
+        .args(["-c", &format!("kill -{name} {pid}")])
+        .status()
+        .unwrap();
+    assert!(sent.success(), "kill -{name} {pid}");
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn write_settings(folder: &Path, port: u16, settings: &str) {
+    let store = folder.join("store");
+    let text =
+        format!("listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {store:?} }}\n{settings}\n");
+    std::fs::write(folder.join("server.conf"), text).unwrap();
+}
+
+fn spawn(folder: &Path) -> Child {
+    let program = program();
+    Command::new(&program)
+        .arg("--config")
+        .arg(folder.join("server.conf"))
+        .arg("--log")
+        .arg(folder.join("log"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()))
+}
+
+/// `NATS_SERVER_BIN`, else the one on PATH, else the one that `make setup` fetched.
+fn program() -> PathBuf {
+    if let Some(named) = std::env::var_os("NATS_SERVER_BIN") {
+        return named.into();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let fetched = target().join("tools/bin");
+    let found = std::env::split_paths(&path)
+        .chain([fetched])
+        .map(|folder| folder.join("nats-server"))
+        .find(|file| file.is_file());
+    found.expect("no nats-server on PATH: run `make setup`, or name one in NATS_SERVER_BIN")
+}
+
+/// The target directory that this test was built in.
+pub(super) fn target() -> PathBuf {
+    let named: Option<OsString> = std::env::var_os("CARGO_TARGET_DIR");
+    let own = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    named.map_or_else(|| own.to_owned(), PathBuf::from)
+}
+
+/// Whether it listens before it ends.
+async fn answers(port: u16, child: &mut Child) -> bool {
+    let mut listens = false;
+    eventually("nats-server starts or ends", async || {
+        let ended = child.try_wait().unwrap().is_some();
+        listens = !ended
+            && tokio::net::TcpStream::connect(("127.0.0.1", port))
+                .await
+                .is_ok();
+        ended || listens
+    })
+    .await;
+    listens
+}

@@ -1,0 +1,107 @@
+//! The real program, for what only a process can show: SIGKILL, SIGTERM, its log lines.
+
+use super::nats::signal;
+use super::{TestEnv, eventually, guests};
+use serde_json::Value;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// `syncline`, as it was built beside this test.
+pub(crate) fn binary() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    // target/PROFILE/deps/system-HASH
+    let built = own
+        .parent()
+        .and_then(Path::parent)
+        .unwrap()
+        .join("syncline");
+    assert!(
+        built.is_file(),
+        "{} is missing: cargo build --workspace",
+        built.display()
+    );
+    built
+}
+
+/// `syncline run` as a child. Killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+    out: PathBuf,
+}
+
+impl Process {
+    /// Starts it and waits until it takes events.
+    pub(crate) async fn run(config: &Path) -> Self {
+        let mut process = Self::launch(config);
+        eventually("syncline is ready", async || {
+            let log = process.log();
+            let ended = process.child.try_wait().unwrap();
+            assert!(ended.is_none(), "syncline ended: {ended:?}\n{log}");
+            log.lines().any(|line| line.contains(" ready "))
+        })
+        .await;
+        process
+    }
+
+    fn launch(config: &Path) -> Self {
+        let (log, out) = (config.with_extension("log"), config.with_extension("out"));
+        let child = Command::new(binary())
+            .args(["run", "--json", "--config"])
+            .arg(config)
+            .envs(guests::all())
+            .env("SYNCLINE_CACHE", &*TestEnv::cache())
+            .env("NO_COLOR", "1")
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(File::create(&out).unwrap())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Self { child, log, out }
+    }
+
+    /// What it logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Ends it as a crash would: SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to drain: SIGTERM.
+    pub(crate) fn terminate(&self) {
+        signal(self.child.id(), "TERM");
+    }
+
+    /// Waits for its end and gives the summary that it printed.
+    pub(crate) async fn ended(mut self) -> Value {
+        let mut status = None;
+        eventually("syncline ends", async || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        let (log, out) = (self.log(), std::fs::read_to_string(&self.out).unwrap());
+        assert!(status.unwrap().success(), "{status:?}\n{log}\n{out}");
+        serde_json::from_str(&out).unwrap()
+    }
+
+    /// SIGTERM, and the summary.
+    pub(crate) async fn drain(self) -> Value {
+        self.terminate();
+        self.ended().await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}

@@ -1,0 +1,115 @@
+//! What came out: messages of streams, entries of buckets, dead letters.
+
+use super::TestEnv;
+use async_nats::jetstream::consumer::{AckPolicy, pull};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use syncline::dead_letter::{DeadLetters, Letter, Selection};
+
+/// A message as a stream holds it.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    /// Its subject.
+    pub(crate) subject: String,
+    /// Its body.
+    pub(crate) payload: Bytes,
+    headers: Vec<(String, String)>,
+}
+
+impl Message {
+    /// The first value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self
+            .headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.payload).unwrap()
+    }
+
+    pub(crate) fn of(message: &async_nats::Message) -> Self {
+        let headers = message.headers.iter().flat_map(|headers| headers.iter());
+        let headers = headers.flat_map(|(name, values)| {
+            let pair = |value: &async_nats::HeaderValue| (name.to_string(), value.to_string());
+            values.iter().map(pair).collect::<Vec<_>>()
+        });
+        Self {
+            subject: message.subject.to_string(),
+            payload: message.payload.clone(),
+            headers: headers.collect(),
+        }
+    }
+}
+
+impl TestEnv {
+    /// How many messages a stream holds.
+    pub(crate) async fn n_messages(&self, stream: &str) -> u64 {
+        let stream = self.js.get_stream(stream).await.unwrap();
+        stream.cached_info().state.messages
+    }
+
+    /// Everything that a stream holds, oldest first.
+    pub(crate) async fn messages(&self, stream: &str) -> Vec<Message> {
+        let stream = self.js.get_stream(stream).await.unwrap();
+        let n_messages = usize::try_from(stream.cached_info().state.messages).unwrap();
+        if n_messages == 0 {
+            return Vec::new();
+        }
+        let config = pull::Config {
+            ack_policy: AckPolicy::None,
+            ..Default::default()
+        };
+        let consumer = stream.create_consumer(config).await.unwrap();
+        let messages = consumer.messages().await.unwrap();
+        let messages = messages.take(n_messages);
+        messages
+            .map(|message| Message::of(&message.unwrap()))
+            .collect()
+            .await
+    }
+
+    /// A bucket's entries: escaped key to text.
+    pub(crate) async fn kv(&self, bucket: &str) -> BTreeMap<String, String> {
+        let mut entries = BTreeMap::new();
+        for message in self.messages(&format!("KV_{bucket}")).await {
+            let prefix = format!("$KV.{bucket}.");
+            let key = message.subject.strip_prefix(&prefix).unwrap().to_owned();
+            if message.header("KV-Operation").is_some() {
+                entries.remove(&key);
+            } else {
+                entries.insert(key, String::from_utf8_lossy(&message.payload).into_owned());
+            }
+        }
+        entries
+    }
+
+    /// One entry of a bucket, as JSON.
+    pub(crate) async fn entry(&self, bucket: &str, key: &str) -> Option<Value> {
+        let store = self.js.get_key_value(bucket).await.unwrap();
+        let value = store.get(key).await.unwrap();
+        value.map(|value| serde_json::from_slice(&value).unwrap())
+    }
+
+    /// Every dead letter whole, oldest first.
+    pub(crate) async fn letters(&self) -> Vec<Letter> {
+        let store = DeadLetters::open(&self.js).await.unwrap();
+        let mut letters = Vec::new();
+        for line in store.list(&Selection::default()).await.unwrap() {
+            letters.push(store.get(&line.id).await.unwrap().unwrap());
+        }
+        letters
+    }
+
+    /// What a durable consumer of a stream has not acknowledged: being worked on, and not sent yet.
+    pub(crate) async fn unacked(&self, stream: &str, durable: &str) -> (usize, u64) {
+        let stream = self.js.get_stream(stream).await.unwrap();
+        let info = stream.consumer_info(durable).await.unwrap();
+        (info.num_ack_pending, info.num_pending)
+    }
+}

@@ -1,0 +1,203 @@
+//! Which room may use which, and which outside name belongs to which room: the tables of
+//! `ARCHITECTURE.md`.
+
+use super::no_faults;
+use super::sources::{Source, has_name, names_after, rust};
+
+/// A room, and the rooms it may use. Everybody may use the ground: event, telemetry, shutdown.
+const BELOW: [(&str, &[&str]); 11] = [
+    ("event", &[]),
+    ("telemetry", &[]),
+    ("shutdown", &[]),
+    ("plugin", &[]),
+    ("target", &[]),
+    ("dead_letter", &[]),
+    ("intake", &[]),
+    ("txn", &["dead_letter", "plugin", "target"]),
+    ("pipeline", &["intake", "plugin", "target", "txn"]),
+    ("config", &["intake", "pipeline", "plugin", "target"]),
+    (
+        "app",
+        &[
+            "config",
+            "dead_letter",
+            "intake",
+            "pipeline",
+            "plugin",
+            "target",
+            "txn",
+        ],
+    ),
+];
+const GROUND: [&str; 3] = ["event", "telemetry", "shutdown"];
+
+/// The one file of `pipeline` that may name `intake`, for the settings of its source.
+const SETTINGS_OF_PIPELINE: &str = "runtime/src/pipeline/config.rs";
+
+/// An outside name, and where it may stand: paths within `runtime/src`. Tests may use what they
+/// need.
+const OUTSIDE: [(&str, &[&str]); 15] = [
+    ("wasmtime", &["plugin/"]),
+    ("wasmtime_wasi", &["plugin/"]),
+    ("notify", &["plugin/watch.rs", "cli/rebuild.rs"]),
+    (
+        "async_nats",
+        &[
+            "intake/",
+            "target/",
+            "dead_letter/",
+            "txn/",
+            "plugin/host/state.rs",
+            "app/",
+            "cli/",
+        ],
+    ),
+    ("toml", &["config/", "cli/"]),
+    ("toml_edit", &["cli/"]),
+    ("jsonschema", &["plugin/"]),
+    ("tokio_util", &["shutdown.rs"]),
+    ("prometheus_client", &["telemetry.rs"]),
+    ("tracing_subscriber", &["cli/"]),
+    ("clap", &["cli/", "main.rs"]),
+    ("anyhow", &["cli/", "main.rs"]),
+    ("comfy_table", &["cli/"]),
+    ("indicatif", &["cli/"]),
+    ("similar", &["cli/"]),
+];
+
+/// What only the command line may do.
+const OF_THE_COMMAND_LINE: [&str; 7] = [
+    "std::env",
+    "env::var",
+    "println!",
+    "eprintln!",
+    "print!",
+    "std::process",
+    "std::io::stdin",
+];
+
+/// Files of the runtime, by their path within `runtime/src`.
+fn runtime() -> Vec<(String, Source)> {
+    let inside = |file: Source| {
+        let path = file.path.strip_prefix("runtime/src/")?.to_owned();
+        Some((path, file))
+    };
+    rust().into_iter().filter_map(inside).collect()
+}
+
+/// The room that a file belongs to.
+fn room_of(path: &str) -> &str {
+    let first = path.split('/').next().unwrap_or(path);
+    first.strip_suffix(".rs").unwrap_or(first)
+}
+
+#[test]
+fn a_room_uses_only_what_stands_below_it() {
+    let mut faults = Vec::new();
+    for (path, file) in runtime() {
+        let room = room_of(&path);
+        let below = BELOW.iter().find(|(name, _)| *name == room);
+        for (line, code) in file.code() {
+            for used in names_after(code, "crate::") {
+                let is_fine = match below {
+                    _ if used == room => true,
+                    None => room == "cli" && used == "cli",
+                    Some((room, below)) => {
+                        let on_ground = GROUND.contains(room);
+                        below.contains(&used) || (!on_ground && GROUND.contains(&used))
+                    }
+                };
+                if !is_fine {
+                    let used = if used.is_empty() { "a group" } else { used };
+                    faults.push(format!("{}: `{room}` uses `{used}`", file.at(line)));
+                }
+            }
+        }
+    }
+    no_faults("see section 4 of the design: direction", &faults);
+}
+
+#[test]
+fn a_pipeline_knows_its_source_only_as_settings() {
+    let mut faults = Vec::new();
+    for (path, file) in runtime() {
+        if room_of(&path) != "pipeline" || file.path == SETTINGS_OF_PIPELINE {
+            continue;
+        }
+        let uses = file
+            .code()
+            .filter(|(_, code)| names_after(code, "crate::").contains(&"intake"));
+        faults.extend(uses.map(|(line, _)| file.at(line)));
+    }
+    no_faults("intake and pipeline meet in app", &faults);
+}
+
+#[test]
+fn every_room_is_in_the_table() {
+    let mut faults = Vec::new();
+    for (path, file) in runtime() {
+        let room = room_of(&path);
+        let known = BELOW.iter().any(|(name, _)| *name == room);
+        if !known && !["cli", "lib", "main"].contains(&room) {
+            faults.push(file.path);
+        }
+    }
+    no_faults("a new room needs its line in BELOW", &faults);
+}
+
+#[test]
+fn an_outside_name_stands_in_its_room_only() {
+    let mut faults = Vec::new();
+    for (path, file) in runtime() {
+        for (line, code) in file.production() {
+            for (name, places) in OUTSIDE {
+                let uses = has_name(code, name) && code.contains(&format!("{name}::"));
+                if uses && !places.iter().any(|place| path.starts_with(place)) {
+                    let places = places.join(", ");
+                    faults.push(format!("{}: `{name}` belongs to {places}", file.at(line)));
+                }
+            }
+        }
+    }
+    no_faults("outside names have one room", &faults);
+}
+
+#[test]
+fn only_the_command_line_prints_and_reads_its_environment() {
+    let mut faults = Vec::new();
+    for (path, file) in runtime() {
+        if ["cli", "main"].contains(&room_of(&path)) {
+            continue;
+        }
+        for (line, code) in file.production() {
+            let found = OF_THE_COMMAND_LINE.iter().find(|what| {
+                let at = code.find(**what);
+                at.is_some_and(|at| !code[..at].ends_with(|c: char| c.is_alphanumeric()))
+            });
+            if let Some(what) = found {
+                faults.push(format!("{}: `{what}`", file.at(line)));
+            }
+        }
+    }
+    no_faults("the library never prints, exits or looks around", &faults);
+}
+
+/// The binary sees the library from outside; a `mod` of the library in it would be a second copy.
+#[test]
+fn the_command_line_goes_through_the_front_door() {
+    let mut faults = Vec::new();
+    for (path, file) in runtime() {
+        if !["cli", "main"].contains(&room_of(&path)) {
+            continue;
+        }
+        for (line, code) in file.code() {
+            if names_after(code, "crate::")
+                .iter()
+                .any(|name| *name != "cli")
+            {
+                faults.push(format!("{}: {}", file.at(line), code.trim()));
+            }
+        }
+    }
+    no_faults("cli uses `syncline::`, never `crate::`", &faults);
+}
