@@ -9,6 +9,10 @@ SYNCLINE := $(CARGO_TARGET_DIR)/debug/syncline
 # There are no examples for cargo. Naming them lets dev-dependencies take part in the choice of
 # features, as in `cargo test`: without it, the two would build some crates twice.
 BUILD := cargo build --locked --workspace --bin syncline --examples
+# Where the tests and the demo build plugins as well: whoever comes second finds them built.
+GUESTS_DIR := $(CARGO_TARGET_DIR)/guests-build
+GUESTS := $(GUESTS_DIR)/wasm32-wasip2/guest
+BUILD_GUEST := cargo build --locked --profile guest --target wasm32-wasip2 --target-dir $(GUESTS_DIR)
 
 .PHONY: help demo test lint cases bench build setup clean
 .NOTPARALLEL:
@@ -39,7 +43,10 @@ cases: build ## the plugins' own cases, in the real host
 bench: ## Syncline against a bare forwarder; JSON=1 prints one JSON object as the last line
 	@.ci/setup build
 	cargo build --locked --release --workspace --bin syncline
-	@$(CARGO_TARGET_DIR)/release/syncline bench $(if $(JSON),--json)
+	@unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS; $(BUILD_GUEST) $(addprefix --package ,$(notdir $(wildcard plugins/*)))
+	@unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS; $(BUILD_GUEST) --manifest-path tests/guests/bench/Cargo.toml
+	@$(CARGO_TARGET_DIR)/release/syncline bench $(if $(JSON),--json) --plugins $(GUESTS) \
+		--plugin $(GUESTS)/bench_json.wasm --echo $(GUESTS)/bench_echo.wasm
 
 build: ## the syncline binary
 	@.ci/setup build

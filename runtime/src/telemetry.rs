@@ -169,11 +169,14 @@ pub struct SeriesValue {
     pub sum: f64,
 }
 
+/// The most bytes of a series' name and labels: they are kept as long as the process lives.
+const LONGEST_SERIES: usize = 1_024;
+
 /// Series that plugins made, up to a limit for each plugin.
 #[derive(Debug, Default)]
 pub struct PluginSeries {
     by_plugin: Mutex<BTreeMap<String, BTreeMap<String, SeriesValue>>>,
-    /// Series that were refused: over the limit, or with a name that is not `[a-z0-9_]+`.
+    /// Series that were refused: over the limit, with a name that is not `[a-z0-9_]+`, or too long.
     pub refused: Counter,
 }
 
@@ -205,7 +208,9 @@ impl PluginSeries {
             .iter()
             .map(|(name, _)| name.as_str())
             .chain([series.name]);
-        if !named.into_iter().all(is_metric_name) {
+        let length: usize = series.labels.iter().map(|(n, v)| n.len() + v.len()).sum();
+        let is_too_long = series.name.len() + length > LONGEST_SERIES;
+        if is_too_long || !named.into_iter().all(is_metric_name) {
             self.refused.increment();
             return;
         }
@@ -275,6 +280,14 @@ mod tests {
         };
         series.observe(odd, 1.0, 3);
         assert_eq!(series.refused.get(), 5);
+        let labels = [("n".to_owned(), "x".repeat(LONGEST_SERIES))];
+        let long = Series {
+            name: "seen",
+            labels: &labels,
+            ..odd
+        };
+        series.count(long, 1, 9);
+        assert_eq!(series.refused.get(), 6);
     }
 
     #[test]

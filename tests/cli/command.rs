@@ -83,8 +83,9 @@ pub(crate) fn every_command() -> Vec<Vec<String>> {
     let mut next = 0;
     while let Some(words) = found.get(next).cloned() {
         next += 1;
-        let inside = below(&help(&words), "Commands:");
-        let names = inside.filter_map(|line| line.strip_prefix("  "));
+        let help = help(&words);
+        let names = below(&help, "Commands:");
+        let names = names.filter_map(|line| line.strip_prefix("  "));
         let names = names.filter(|line| !line.starts_with(' '));
         let names = names.filter_map(|line| line.split_whitespace().next());
         for name in names.filter(|name| *name != "help") {

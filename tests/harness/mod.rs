@@ -31,6 +31,25 @@ pub(crate) use publish::Ce;
 pub(crate) use read::Message;
 pub(crate) use runtime::Running;
 
+/// The plugin that does what an event tells it, and the targets that most tests use: the bucket
+/// `crm` and the stream `SEARCH`.
+pub(crate) const PARTS: &str = r#"
+[plugins.probe]
+path = "${PROBE}"
+grants = { lookup = ["*"], state = true }
+
+[targets.crm]
+kind = "kv"
+bucket = "crm"
+create = true
+
+[targets.search]
+kind = "subject"
+subject = "search.{entity}.{key}"
+stream = "SEARCH"
+create = true
+"#;
+
 /// How many environments there are at once: each runtime reserves the address space of a pool, and
 /// more servers than cores only slow each other down.
 static ROOM: Semaphore = Semaphore::const_new(4);
@@ -85,6 +104,11 @@ impl TestEnv {
         Config::parse(&self.text(config), self.folder(), &env).unwrap_or_else(|error| {
             panic!("the test's configuration is wrong: {error}\n{config}");
         })
+    }
+
+    /// Starts the runtime in this process with [`PARTS`] and what `config` adds.
+    pub(crate) async fn run_with_parts(&self, config: &str) -> Running {
+        self.run(&[PARTS, config].concat()).await
     }
 
     /// Starts the runtime in this process.

@@ -170,7 +170,9 @@ impl Event {
                 event.set(&attribute, percent_decode(value), &mut version)?;
             }
         }
-        event.data_content_type = headers.get(reserved::CONTENT_TYPE).map(str::to_owned);
+        if let Some(content_type) = headers.get(reserved::CONTENT_TYPE) {
+            event.data_content_type = Some(content_type.to_owned());
+        }
         event.checked(version)
     }
 

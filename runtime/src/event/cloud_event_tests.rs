@@ -47,6 +47,27 @@ fn binary_mode_takes_attributes_from_headers() {
 }
 
 #[test]
+fn the_content_type_may_be_an_attribute_or_a_header() {
+    let mut pairs = vec![
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "s"),
+        ("ce-type", "t"),
+        ("ce-datacontenttype", "text/plain"),
+    ];
+    let kind = |pairs: &[(&str, &str)]| {
+        Event::decode(&headers(pairs), &Bytes::new(), ORIGIN)
+            .unwrap()
+            .0
+            .data_content_type
+            .unwrap()
+    };
+    assert_eq!(kind(&pairs), "text/plain");
+    pairs.push(("content-type", "application/json"));
+    assert_eq!(kind(&pairs), "application/json");
+}
+
+#[test]
 fn structured_mode_keeps_data_byte_for_byte() {
     let (event, data) = structured(
         r#"{"specversion":"1.0","id":"1","source":"s","type":"t","n":5,"data":{"b": 1,"a":2}}"#,

@@ -22,8 +22,8 @@ use work::Work;
 pub use config::{Config, Guarantee, OnFailure, RouteConfig};
 pub use retry::RetryPolicy;
 
-/// How often an event is thought again because what it rests on changed, without an attempt being
-/// counted.
+/// How often an event is thought again because a precondition did not hold, without an attempt
+/// being counted.
 const CONFLICTS: u32 = 5;
 
 /// One pipeline at work.
@@ -121,8 +121,8 @@ impl Pipeline {
                 self.count(end, plan.effects.len());
                 Step::End(Disposition::Ack)
             }
-            outcome::After::Think => {
-                work.conflicts += 1;
+            outcome::After::Think { counted } => {
+                work.conflicts += u32::from(counted);
                 Step::Again
             }
             outcome::After::Retry(failure) => self.try_again(work, failure).await,

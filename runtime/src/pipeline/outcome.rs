@@ -56,8 +56,8 @@ pub(super) enum End {
 pub(super) enum After {
     /// The event is done with.
     End,
-    /// Think again at once.
-    Think,
+    /// Think again at once; counted where nobody else made progress meanwhile.
+    Think { counted: bool },
     /// Try again later.
     Retry(Fault),
     /// Give up.
@@ -100,7 +100,9 @@ impl Fault {
 pub(super) fn after_apply(applied: Applied, may_think_again: bool) -> After {
     match applied {
         Applied::Done => After::End,
-        Applied::Conflict(_) if may_think_again => After::Think,
+        Applied::Conflict(_) if may_think_again => After::Think { counted: true },
+        // Whoever overtook it is done, so this ends.
+        Applied::Overtaken(_) => After::Think { counted: false },
         Applied::Conflict(error) => After::Dead(Fault::new(DeadReason::Conflict, error)),
         Applied::Refused(setback) => After::Dead(Fault {
             place: Some(setback.place.clone()),
@@ -147,10 +149,10 @@ mod tests {
             accepted: vec![("a".into(), Operation::Upsert, "k".into())],
         };
         assert_eq!(after_apply(Applied::Done, false), After::End);
-        assert_eq!(
-            after_apply(Applied::Conflict("x".into()), true),
-            After::Think
-        );
+        let again = after_apply(Applied::Conflict("x".into()), true);
+        assert_eq!(again, After::Think { counted: true });
+        let again = after_apply(Applied::Overtaken("x".into()), false);
+        assert_eq!(again, After::Think { counted: false });
         let After::Dead(fault) = after_apply(Applied::Conflict("x".into()), false) else {
             panic!("a conflict that does not end is given up");
         };

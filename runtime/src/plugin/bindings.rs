@@ -133,6 +133,9 @@ fn effect(effect: types::Effect, budget: &mut Budget) -> Result<Effect, CallErro
     budget.take(effect.entity.as_ref().map_or(0, String::len))?;
     budget.take(effect.content_type.as_ref().map_or(0, String::len))?;
     budget.take_pairs(&effect.headers)?;
+    if let Some(types::Precondition::Etag(etag)) = &effect.precondition {
+        budget.take(etag.len())?;
+    }
     let precondition = effect.precondition.map(|precondition| match precondition {
         types::Precondition::Absent => Precondition::Absent,
         types::Precondition::Present => Precondition::Present,

@@ -6,15 +6,21 @@ use super::error::{CallError, PluginError, chain};
 use super::host::{Capture, Overlay, Services};
 use super::manifest::Manifest;
 use crate::event::{Envelope, EventId, Verdict};
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-/// Time for `describe` and `init`, which run once: interpreters start up in them.
+/// Guest time for `describe` and `init`, which run once: interpreters start up in them. As much
+/// again may pass in waiting.
 const START_TIME: Duration = Duration::from_secs(5);
+/// What the host may keep open for one instance: streams, timers, folders.
+const HANDLES: usize = 1_000;
 
 /// What a store holds: the host's side of one instance.
 pub(crate) struct HostState {
@@ -30,11 +36,9 @@ pub(crate) struct HostState {
 /// What one call has used so far.
 struct Call {
     event: Option<EventId>,
-    started: Instant,
-    waited: Duration,
-    limit: Duration,
     n_host_calls: u32,
     n_logged: u64,
+    n_read: u64,
 }
 
 /// The guest broke a limit of the host: ends the guest.
@@ -42,6 +46,8 @@ struct Call {
 enum Broken {
     #[error("guest time is used up")]
     Time,
+    #[error("the time for waiting is used up")]
+    Waiting,
     #[error("more than {0} host calls, the limit `host_calls`")]
     HostCalls(u32),
 }
@@ -56,9 +62,11 @@ impl HostState {
             .stderr(output.clone())
             .build();
         let largest = services.limits.memory.as_u64();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES);
         Self {
             wasi,
-            table: ResourceTable::new(),
+            table,
             memory: MemoryLimit {
                 limit: usize::try_from(largest)
                     .unwrap_or(usize::MAX)
@@ -68,7 +76,7 @@ impl HostState {
             output,
             services,
             overlay: Overlay::default(),
-            call: Call::new(None, START_TIME),
+            call: Call::new(None),
         }
     }
 
@@ -101,30 +109,22 @@ impl HostState {
         self.call.event.as_ref().map_or("-", EventId::as_str)
     }
 
-    /// Waiting in a host call is not guest time.
-    pub(super) fn start_waiting(&self) -> Instant {
-        Instant::now()
-    }
-
-    pub(super) fn end_waiting(&mut self, started: Instant) {
-        self.call.waited += started.elapsed();
+    /// Whether `n_bytes` more may be read for the event. What it read is held until it ends.
+    pub(super) fn may_read(&mut self, n_bytes: usize) -> bool {
+        let n_bytes = u64::try_from(n_bytes).unwrap_or(u64::MAX);
+        self.call.n_read = self.call.n_read.saturating_add(n_bytes);
+        self.call.n_read <= self.services.limits.memory.as_u64()
     }
 }
 
 impl Call {
-    fn new(event: Option<EventId>, limit: Duration) -> Self {
+    fn new(event: Option<EventId>) -> Self {
         Self {
             event,
-            started: Instant::now(),
-            waited: Duration::ZERO,
-            limit,
             n_host_calls: 0,
             n_logged: 0,
+            n_read: 0,
         }
-    }
-
-    fn is_over(&self) -> bool {
-        self.started.elapsed().saturating_sub(self.waited) >= self.limit
     }
 }
 
@@ -186,17 +186,13 @@ impl Instance {
         let fuel = usize::try_from(output_limit.saturating_mul(2)).unwrap_or(usize::MAX);
         store.set_hostcall_fuel(fuel.max(1 << 20));
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|state| {
-            if state.data().call.is_over() {
-                return Err(wasmtime::Error::new(Broken::Time));
-            }
-            Ok(UpdateDeadline::Yield(1))
-        });
-        let plugin = pre.instantiate_async(&mut store).await;
-        let mut started = |error: wasmtime::Error| PluginError::Start {
+        // So that `bounded` can look at the time, and others get their turn.
+        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
+        let plugin = bounded(pre.instantiate_async(&mut store), START_TIME, START_TIME).await;
+        let started = |error: wasmtime::Error| PluginError::Start {
             plugin: plugin_name.clone(),
             function: "start",
-            cause: fault(&mut store, &error, START_TIME),
+            cause: fault(&store, &error, START_TIME, START_TIME),
         };
         match plugin {
             Ok(plugin) => Ok(Self { store, plugin }),
@@ -207,12 +203,9 @@ impl Instance {
     /// Asks the guest what it is.
     pub(super) async fn describe(&mut self) -> Result<Manifest, PluginError> {
         self.begin(None, START_TIME);
-        let answer = self
-            .plugin
-            .syncline_plugin_handler()
-            .call_describe(&mut self.store)
-            .await;
-        match answer {
+        let handler = self.plugin.syncline_plugin_handler();
+        let call = handler.call_describe(&mut self.store);
+        match bounded(call, START_TIME, START_TIME).await {
             Ok(manifest) => Ok(bindings::manifest(manifest)),
             Err(error) => Err(self.start_fault("describe", &error)),
         }
@@ -229,7 +222,8 @@ impl Instance {
             attributes: &[],
         };
         let handler = self.plugin.syncline_plugin_handler();
-        match handler.call_init(&mut self.store, context).await {
+        let call = handler.call_init(&mut self.store, context);
+        match bounded(call, START_TIME, START_TIME).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(fault)) => Err(PluginError::Settings {
                 plugin: services.plugin.clone(),
@@ -251,16 +245,9 @@ impl Instance {
         self.begin(Some(envelope.origin.id.clone()), limits.time);
         self.store.data_mut().overlay = overlay;
         let call = bindings::process(&self.plugin, &mut self.store, envelope, attempt);
-        // The first poll runs the guest; the timer is only set when it waits.
-        let answer = tokio::time::timeout(limits.time + limits.host_time, call).await;
-        let result = match answer {
-            Ok(Ok(answer)) => bindings::verdict(answer, limits),
-            Ok(Err(error)) => Err(fault(&mut self.store, &error, limits.time)),
-            Err(_) => Err(CallError::Timeout {
-                what: "waiting in host calls",
-                limit: limits.host_time,
-                output: self.store.data().output.take(),
-            }),
+        let result = match bounded(call, limits.time, limits.host_time).await {
+            Ok(answer) => bindings::verdict(answer, limits),
+            Err(error) => Err(fault(&self.store, &error, limits.time, limits.host_time)),
         };
         let overlay = std::mem::take(&mut self.store.data_mut().overlay);
         (result, overlay)
@@ -269,16 +256,16 @@ impl Instance {
     fn begin(&mut self, event: Option<EventId>, limit: Duration) {
         let state = self.store.data_mut();
         state.output.clear();
-        state.call = Call::new(event, limit);
+        state.memory.refused = false;
+        state.call = Call::new(event);
         self.store.set_epoch_deadline(ticks(limit));
     }
 
-    fn start_fault(&mut self, function: &'static str, error: &wasmtime::Error) -> PluginError {
-        let plugin = self.store.data().services.plugin.clone();
+    fn start_fault(&self, function: &'static str, error: &wasmtime::Error) -> PluginError {
         PluginError::Start {
-            plugin,
+            plugin: self.store.data().services.plugin.clone(),
             function,
-            cause: fault(&mut self.store, error, START_TIME),
+            cause: fault(&self.store, error, START_TIME, START_TIME),
         }
     }
 }
@@ -292,32 +279,76 @@ fn ticks(limit: Duration) -> u64 {
         .clamp(1, OFTEN_ENOUGH)
 }
 
+/// Bounds a call: guest time is what its polls take, and a guest that only computes ends its poll
+/// with every tick. Waiting in host calls, and for a turn, is everything else.
+async fn bounded<T>(
+    call: impl Future<Output = wasmtime::Result<T>>,
+    guest_time: Duration,
+    host_time: Duration,
+) -> wasmtime::Result<T> {
+    let mut call = pin!(call);
+    let mut spent = Duration::ZERO;
+    let call = std::future::poll_fn(|context| {
+        let started = Instant::now();
+        let polled = call.as_mut().poll(context);
+        if polled.is_pending() {
+            spent += started.elapsed();
+            if spent >= guest_time {
+                return Poll::Ready(Err(wasmtime::Error::new(Broken::Time)));
+            }
+        }
+        polled
+    });
+    // The first poll runs the guest; the timer is only set when it waits.
+    match tokio::time::timeout(guest_time + host_time, call).await {
+        Ok(result) => result,
+        Err(_) => Err(wasmtime::Error::new(Broken::Waiting)),
+    }
+}
+
 /// Tells the guest's faults from the host's, and adds what the guest had written.
-fn fault(store: &mut Store<HostState>, error: &wasmtime::Error, limit: Duration) -> CallError {
+fn fault(
+    store: &Store<HostState>,
+    error: &wasmtime::Error,
+    guest_time: Duration,
+    host_time: Duration,
+) -> CallError {
     let state = store.data();
+    let limits = &state.services.limits;
     let output = state
         .services
         .secrets
         .redact(&state.output.take())
         .into_owned();
-    if let Some(Broken::Time) = error.downcast_ref() {
-        return CallError::Timeout {
-            what: "guest time",
-            limit,
-            output,
-        };
+    let timeout = |what, limit, output| CallError::Timeout {
+        what,
+        limit,
+        output,
+    };
+    match error.downcast_ref() {
+        Some(Broken::Time) => return timeout("guest time", guest_time, output),
+        Some(Broken::Waiting) => return timeout("waiting in host calls", host_time, output),
+        Some(Broken::HostCalls(_)) | None => {}
     }
     let mut message = chain(error);
     if state.memory.refused {
-        let limit = state.services.limits.memory;
-        message = format!("memory limit of {limit} reached: {message}");
+        message = format!("memory limit of {} reached: {message}", limits.memory);
     }
-    let is_guests = error.is::<wasmtime::Trap>()
+    let is_trap = error.is::<wasmtime::Trap>()
         || error.is::<Broken>()
         || error.is::<wasmtime_wasi::I32Exit>()
         || error.is::<wasmtime::WasmBacktrace>();
-    if is_guests {
+    if is_trap {
         return CallError::Trap { message, output };
     }
-    CallError::Host(message)
+    let is_hosts =
+        error.is::<wasmtime::PoolConcurrencyLimitError>() || error.is::<std::io::Error>();
+    if is_hosts {
+        return CallError::Host(message);
+    }
+    // The guest had returned: what it returned cannot be taken over.
+    let limit = limits.output;
+    CallError::Answer(format!(
+        "not readable within the limit `output` of {limit}: {message}"
+    ))
 }

@@ -1,8 +1,7 @@
 //! One attempt at one event, as the plugins see it: their state, and the instances that used it.
 
 use super::host::Overlay;
-use super::instance::Instance;
-use super::version::Version;
+use super::version::{Lease, Version};
 use crate::event::{StateRead, StateWrite};
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ pub struct Session {
 /// a guest does not roll back.
 #[derive(Default)]
 pub struct Held {
-    instances: Vec<(Arc<Version>, Instance)>,
+    leases: Vec<(Arc<Version>, Lease)>,
 }
 
 impl Session {
@@ -38,8 +37,18 @@ impl Session {
         }
     }
 
-    pub(super) fn hold(&mut self, version: Arc<Version>, instance: Instance) {
-        self.held.instances.push((version, instance));
+    pub(super) fn hold(&mut self, version: Arc<Version>, lease: Lease) {
+        self.held.leases.push((version, lease));
+    }
+
+    /// The instance of `version` that this event already holds: a second stage or branch waiting
+    /// for another one could wait for ever.
+    pub(super) fn reuse(&mut self, version: &Arc<Version>) -> Option<Lease> {
+        let leases = &mut self.held.leases;
+        let found = leases
+            .iter()
+            .position(|(held, _)| Arc::ptr_eq(held, version))?;
+        Some(leases.swap_remove(found).1)
     }
 
     /// What was read and written, for the plan, and the instances to release when it is committed.
@@ -58,8 +67,8 @@ impl Session {
 impl Held {
     /// The event was committed: the instances may work again.
     pub fn release(self) {
-        for (version, instance) in self.instances {
-            version.give_back(instance);
+        for (version, lease) in self.leases {
+            version.give_back(lease);
         }
     }
 }

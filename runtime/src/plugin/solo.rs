@@ -94,9 +94,9 @@ impl Solo {
     pub async fn call(&self, envelope: &Envelope, attempt: u32) -> Result<Verdict, CallError> {
         let mut session = Session::new();
         let verdict = self.version.call(envelope, attempt, &mut session).await?;
-        let (reads, writes, held) = session.into_plan();
+        let (_, writes, held) = session.into_plan();
         if matches!(verdict, Verdict::Accept(_) | Verdict::Drop(_)) {
-            let committed = self.state.commit(&reads, &writes).await;
+            let committed = self.state.commit(&writes).await;
             committed.map_err(|error| CallError::Host(error.to_string()))?;
             held.release();
         }

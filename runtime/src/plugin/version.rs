@@ -9,7 +9,7 @@ use super::session::Session;
 use crate::event::{Envelope, Verdict};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// One version of a plugin, serving one pipeline. Dropped when the last event that met it is done.
 pub struct Version {
@@ -18,7 +18,13 @@ pub struct Version {
     services: Arc<Services>,
     settings: String,
     idle: Mutex<Vec<Instance>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
+}
+
+/// An instance in use, and its place among those that may work at once.
+pub(super) struct Lease {
+    instance: Instance,
+    permit: OwnedSemaphorePermit,
 }
 
 impl Version {
@@ -35,11 +41,11 @@ impl Version {
             component: component.clone(),
             settings,
             idle: Mutex::new(Vec::new()),
-            permits: Semaphore::new(n_instances.clamp(1, Semaphore::MAX_PERMITS)),
+            permits: Arc::new(Semaphore::new(n_instances.clamp(1, Semaphore::MAX_PERMITS))),
             services,
         };
         let first = version.fresh().await?;
-        version.give_back(first);
+        version.idle.lock().push(first);
         Ok(version)
     }
 
@@ -65,22 +71,19 @@ impl Version {
         attempt: u32,
         session: &mut Session,
     ) -> Result<Verdict, CallError> {
-        let _permit = self
-            .permits
-            .acquire()
-            .await
-            .map_err(|e| CallError::Host(e.to_string()))?;
-        let warm = self.idle.lock().pop();
-        let instance = match warm {
-            Some(instance) => instance,
-            None => self.start().await?,
+        let lease = match session.reuse(self) {
+            Some(lease) => lease,
+            None => self.lease().await?,
         };
-        match self.call_on(instance, envelope, attempt, session).await {
+        match self.call_on(lease, envelope, attempt, session).await {
             Err(CallError::Trap { message, .. }) => {
                 let (plugin, pipeline) = (&self.services.plugin, &self.services.pipeline);
                 tracing::warn!(%plugin, %pipeline, event = %envelope.origin.id, %message,
                     "plugin trapped, once more on a fresh instance");
-                let fresh = self.start().await?;
+                let fresh = Lease {
+                    permit: self.permit().await?,
+                    instance: self.start().await?,
+                };
                 self.call_on(fresh, envelope, attempt, session).await
             }
             result => result,
@@ -89,14 +92,14 @@ impl Version {
 
     async fn call_on(
         self: &Arc<Self>,
-        mut instance: Instance,
+        mut lease: Lease,
         envelope: &Envelope,
         attempt: u32,
         session: &mut Session,
     ) -> Result<Verdict, CallError> {
         let before = session.take(&self.services.plugin);
         let backup = before.clone();
-        let (result, overlay) = instance.process(envelope, attempt, before).await;
+        let (result, overlay) = lease.instance.process(envelope, attempt, before).await;
         if result.is_err() {
             // The instance is dropped here: trapped, late or answering beyond its limits.
             session.put(&self.services.plugin, backup);
@@ -104,16 +107,33 @@ impl Version {
         }
         if overlay.is_used() {
             session.put(&self.services.plugin, overlay);
-            session.hold(self.clone(), instance);
+            session.hold(self.clone(), lease);
         } else {
-            self.give_back(instance);
+            self.give_back(lease);
         }
         result
     }
 
+    /// An instance that no other event uses, warm where there is one.
+    async fn lease(&self) -> Result<Lease, CallError> {
+        let permit = self.permit().await?;
+        let warm = self.idle.lock().pop();
+        let instance = match warm {
+            Some(instance) => instance,
+            None => self.start().await?,
+        };
+        Ok(Lease { instance, permit })
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, CallError> {
+        let permit = self.permits.clone().acquire_owned().await;
+        permit.map_err(|error| CallError::Host(error.to_string()))
+    }
+
     /// Makes an instance available again.
-    pub(super) fn give_back(&self, instance: Instance) {
-        self.idle.lock().push(instance);
+    pub(super) fn give_back(&self, lease: Lease) {
+        self.idle.lock().push(lease.instance);
+        drop(lease.permit);
     }
 
     async fn start(&self) -> Result<Instance, CallError> {

@@ -2,13 +2,33 @@
 //! what is sent twice is deduplicated by its message id, or seen to be there by its sequence.
 
 use super::{Applied, Coordinator, Setback};
-use crate::event::{Envelope, Plan, PlannedEffect, encode_hash};
+use crate::event::{Envelope, Operation, Plan, PlannedEffect, encode_hash};
 use crate::plugin::StateError;
 use crate::target::{Answer, Cause};
 use sha2::{Digest as _, Sha256};
 
 impl Coordinator {
     pub(super) async fn apply_at_least_once(&self, plan: &Plan, envelope: &Envelope) -> Applied {
+        let Some(state) = self.state.as_ref().filter(|_| !plan.writes.is_empty()) else {
+            return self.apply_effects(plan, envelope).await;
+        };
+        // Seen to hold before the first effect, and held until the state is written: an event that
+        // has to be thought again has sent nothing.
+        let _guard = self.state_locks.acquire(plan).await;
+        if let Err(error) = state.check(&plan.reads).await {
+            return of_state_error(error, Vec::new());
+        }
+        match self.apply_effects(plan, envelope).await {
+            Applied::Done => {}
+            other => return other,
+        }
+        match state.commit(&plan.writes).await {
+            Ok(()) => Applied::Done,
+            Err(error) => of_state_error(error, plan.effects.iter().map(accepted).collect()),
+        }
+    }
+
+    async fn apply_effects(&self, plan: &Plan, envelope: &Envelope) -> Applied {
         for (index, effect) in plan.effects.iter().enumerate() {
             let setback = |error: String| Setback {
                 place: effect.target.to_string(),
@@ -27,22 +47,7 @@ impl Coordinator {
                 Answer::Unknown(error) => return Applied::Unknown(setback(error)),
             }
         }
-        self.write_state(plan).await
-    }
-
-    async fn write_state(&self, plan: &Plan) -> Applied {
-        let Some(state) = self.state.as_ref().filter(|_| !plan.writes.is_empty()) else {
-            return Applied::Done;
-        };
-        match state.commit(&plan.reads, &plan.writes).await {
-            Ok(()) => Applied::Done,
-            Err(error @ StateError::Conflict(_)) => Applied::Conflict(error.to_string()),
-            Err(StateError::Unavailable(error)) => Applied::Unknown(Setback {
-                place: "state".to_owned(),
-                error,
-                accepted: plan.effects.iter().map(accepted).collect(),
-            }),
-        }
+        Applied::Done
     }
 
     fn cause(&self, effect: &PlannedEffect, envelope: &Envelope) -> Cause {
@@ -82,7 +87,18 @@ impl Coordinator {
     }
 }
 
-fn accepted(planned: &PlannedEffect) -> (String, crate::event::Operation, String) {
+fn of_state_error(error: StateError, accepted: Vec<(String, Operation, String)>) -> Applied {
+    match error {
+        StateError::Conflict(_) => Applied::Overtaken(error.to_string()),
+        StateError::Unavailable(error) => Applied::Unknown(Setback {
+            place: "state".to_owned(),
+            error,
+            accepted,
+        }),
+    }
+}
+
+fn accepted(planned: &PlannedEffect) -> (String, Operation, String) {
     let effect = &planned.effect;
     (
         planned.target.to_string(),

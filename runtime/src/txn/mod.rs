@@ -1,6 +1,7 @@
 //! The only way to the world: a plan goes in, and what became of it comes out.
 
 mod at_least_once;
+mod state_locks;
 
 use crate::dead_letter::DeadLetters;
 use crate::event::{Envelope, Operation, Plan};
@@ -13,6 +14,7 @@ pub struct Coordinator {
     pipeline: Arc<str>,
     targets: Arc<Targets>,
     state: Option<State>,
+    state_locks: state_locks::StateLocks,
     dead_letters: DeadLetters,
 }
 
@@ -21,8 +23,10 @@ pub struct Coordinator {
 pub enum Applied {
     /// All of it holds.
     Done,
-    /// Something changed since the plugins read it: think again.
+    /// A precondition does not hold: think again, a few times.
     Conflict(String),
+    /// Another event changed plugin state since this one read it: think again.
+    Overtaken(String),
     /// A target will never take its effect.
     Refused(Setback),
     /// It is not known to hold, or cannot now: apply it again.
@@ -53,6 +57,7 @@ impl Coordinator {
             pipeline: pipeline.into(),
             targets,
             state,
+            state_locks: state_locks::StateLocks::default(),
             dead_letters,
         }
     }

@@ -82,10 +82,9 @@ impl HostState {
         if key.is_empty() {
             return Err(Error::Invalid("the key is empty".to_owned()));
         }
-        let started = self.start_waiting();
         let found = retrieve.retrieve(&target, entity.as_deref(), &key).await;
-        self.end_waiting(started);
         match found {
+            Ok(Some(entity)) if !self.may_read(entity.data.len()) => Err(self.read_too_much()),
             Ok(entity) => Ok(entity.map(|entity| WitEntity {
                 content_type: entity.content_type,
                 etag: entity.etag,

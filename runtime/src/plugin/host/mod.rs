@@ -7,7 +7,7 @@ mod metrics;
 mod secrets;
 mod state;
 
-use super::bindings;
+use super::bindings::{self, types::Error};
 use super::capability::Grants;
 use super::instance::HostState;
 use super::limits::Limits;
@@ -49,6 +49,16 @@ impl Services {
             state: None,
             metrics: Arc::new(Metrics::new()),
         }
+    }
+}
+
+impl HostState {
+    /// The answer to a guest that reads more for one event than it could hold itself.
+    fn read_too_much(&self) -> Error {
+        let limit = self.services.limits.memory;
+        Error::Invalid(format!(
+            "more than {limit} read for one event, the limit `memory`"
+        ))
     }
 }
 

@@ -71,24 +71,24 @@ impl State {
         }
     }
 
-    /// Writes each key whose revision still holds, in order, and checks that what was only read
-    /// still holds.
+    /// Checks that every key that was read is still at the revision that was seen.
     ///
     /// # Errors
     /// [`StateError::Conflict`] naming the first key that another event changed.
-    pub async fn commit(
-        &self,
-        reads: &[StateRead],
-        writes: &[StateWrite],
-    ) -> Result<(), StateError> {
-        let only_read = reads
-            .iter()
-            .filter(|read| writes.iter().all(|w| w.key != read.key));
-        for read in only_read {
+    pub async fn check(&self, reads: &[StateRead]) -> Result<(), StateError> {
+        for read in reads {
             if self.read(&read.key).await?.0 != read.revision {
                 return Err(StateError::Conflict(read.key.clone()));
             }
         }
+        Ok(())
+    }
+
+    /// Writes each key whose revision still holds, in order.
+    ///
+    /// # Errors
+    /// [`StateError::Conflict`] naming the first key that another event changed.
+    pub async fn commit(&self, writes: &[StateWrite]) -> Result<(), StateError> {
         for write in writes {
             self.write(write).await?;
         }
@@ -156,12 +156,34 @@ async fn publish(
 pub(crate) struct Overlay {
     seen: BTreeMap<String, (u64, Option<Bytes>)>,
     written: BTreeMap<String, (Option<Bytes>, Option<Duration>)>,
+    /// Keys and values in `written`.
+    n_written: usize,
 }
 
 impl Overlay {
     /// Whether the event touched state at all.
     pub(crate) fn is_used(&self) -> bool {
         !self.seen.is_empty() || !self.written.is_empty()
+    }
+
+    /// Writes unless more than `limit` bytes would be written then; false when they would.
+    fn write(
+        &mut self,
+        key: String,
+        value: Option<Bytes>,
+        ttl: Option<Duration>,
+        limit: u64,
+    ) -> bool {
+        let size = |key: &str, value: Option<&Bytes>| key.len() + value.map_or(0, Bytes::len);
+        let before = self.written.get(&key);
+        let before = before.map_or(0, |(value, _)| size(&key, value.as_ref()));
+        let n_written = self.n_written - before + size(&key, value.as_ref());
+        if u64::try_from(n_written).unwrap_or(u64::MAX) > limit {
+            return false;
+        }
+        self.n_written = n_written;
+        self.written.insert(key, (value, ttl));
+        true
     }
 
     /// The overlay as its part of a plan.
@@ -277,18 +299,23 @@ impl HostState {
 
     async fn state_get(&mut self, key: &str) -> Result<Option<Bytes>, Error> {
         let key = self.state_key(key)?;
-        if let Some((value, _)) = self.overlay.written.get(&key) {
-            return Ok(value.clone());
+        let written = self.overlay.written.get(&key).map(|(value, _)| value);
+        let known = written.or_else(|| self.overlay.seen.get(&key).map(|(_, value)| value));
+        let value = match known {
+            Some(value) => value.clone(),
+            None => self.state_read(key).await?,
+        };
+        match &value {
+            Some(value) if !self.may_read(value.len()) => Err(self.read_too_much()),
+            _ => Ok(value),
         }
-        if let Some((_, value)) = self.overlay.seen.get(&key) {
-            return Ok(value.clone());
-        }
+    }
+
+    async fn state_read(&mut self, key: String) -> Result<Option<Bytes>, Error> {
         let Some(state) = self.services.state.clone() else {
             return Err(Error::Denied("state is not offered here".to_owned()));
         };
-        let started = self.start_waiting();
         let found = state.read(&key).await;
-        self.end_waiting(started);
         let (revision, value) = found.map_err(|error| Error::Unavailable(error.to_string()))?;
         self.overlay.seen.insert(key, (revision, value.clone()));
         Ok(value)
@@ -302,8 +329,12 @@ impl HostState {
     ) -> Result<(), Error> {
         let key = self.state_key(key)?;
         let ttl = ttl_s.map(|seconds| Duration::from_secs(u64::from(seconds)));
-        self.overlay.written.insert(key, (value, ttl));
-        Ok(())
+        let limit = self.services.limits.output;
+        if self.overlay.write(key, value, ttl, limit.as_u64()) {
+            return Ok(());
+        }
+        let fault = format!("more than {limit} of state written for one event, the limit `output`");
+        Err(Error::Invalid(fault))
     }
 }
 
@@ -323,15 +354,18 @@ mod tests {
     #[tokio::test]
     async fn a_changed_key_is_a_conflict() {
         let state = State::memory([("a".to_owned(), Bytes::from("1"))]);
-        assert_eq!(state.commit(&[], &[write("a", Some(1), "2")]).await, Ok(()));
-        let late = state.commit(&[], &[write("a", Some(1), "3")]).await;
-        assert_eq!(late, Err(StateError::Conflict("a".into())));
         let read = StateRead {
             key: "a".into(),
             revision: 1,
         };
-        let late = state.commit(&[read], &[write("b", Some(0), "1")]).await;
+        assert_eq!(state.check(std::slice::from_ref(&read)).await, Ok(()));
+        assert_eq!(state.commit(&[write("a", Some(1), "2")]).await, Ok(()));
+        let late = state.commit(&[write("a", Some(1), "3")]).await;
         assert_eq!(late, Err(StateError::Conflict("a".into())));
+        assert_eq!(
+            state.check(&[read]).await,
+            Err(StateError::Conflict("a".into()))
+        );
         assert_eq!(state.read("a").await, Ok((2, Some(Bytes::from("2")))));
         assert_eq!(state.read("b").await, Ok((0, None)));
     }

@@ -3,15 +3,17 @@
 //! Data that is no JSON object, or has neither `do` nor `steps`, passes untouched. Otherwise the
 //! data is one step (`{"do": ..}`, other members are free) or holds several (`{"steps": [..]}`),
 //! which are done in order until one gives a verdict; after the last one the event passes.
-//! Any step with `"before_attempt": N` is done only while the attempt is below N.
+//! Any step with `"before_attempt": N` is done only while the attempt is below N, any with
+//! `"before_version": ".."` only by guests of another version (`1.0.0` is `PROBE`, `2.0.0` is
+//! `PROBE_NEXT`).
 //!
 //! Verdicts:
 //!
 //! | step | members (default) |
 //! |---|---|
 //! | `accept` | `effects` (`[]`), `next`: `stop` (default), `pass`, `forward` with `events` |
-//! | `drop`, `reject` | `reason` (`"told to"`) |
-//! | `retry` | `reason`, `after_ms` (none) |
+//! | `drop`, `reject` | `reason` (`"told to"`); `$results` in it stands for the results so far |
+//! | `retry` | `reason` as above, `after_ms` (none) |
 //! | `flood` | that many `effects`, each with a payload of `bytes` |
 //! | `giant` | `field`: see `hostile.rs`; `bytes` (1 MiB); the named field of an answer is that long |
 //!
@@ -52,6 +54,9 @@ use syncline_sdk::prelude::*;
 
 plugin!(Probe);
 
+/// Of this guest's package.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 struct Probe {
     n_calls: u64,
 }
@@ -82,6 +87,7 @@ enum Program {
 #[derive(Deserialize)]
 struct Line {
     before_attempt: Option<u32>,
+    before_version: Option<String>,
     #[serde(flatten)]
     step: Step,
 }
@@ -164,8 +170,7 @@ impl Plugin for Probe {
             results: Vec::new(),
         };
         for line in lines {
-            let attempt = event.delivery.attempt;
-            if line.before_attempt.is_some_and(|before| attempt >= before) {
+            if !line.is_due(event.delivery.attempt) {
                 continue;
             }
             if let Some(verdict) = line.step.run(&mut report)? {
@@ -176,10 +181,22 @@ impl Plugin for Probe {
     }
 }
 
+impl Line {
+    fn is_due(&self, attempt: u32) -> bool {
+        let version = self.before_version.as_deref();
+        self.before_attempt.is_none_or(|before| attempt < before)
+            && version.is_none_or(|before| before != VERSION)
+    }
+}
+
 impl Step {
     /// The verdict, if the step gives one.
     fn run(self, report: &mut Report<'_>) -> Result<Option<Verdict>> {
-        let told = |reason: Option<String>| reason.unwrap_or_else(|| "told to".to_owned());
+        let results = Value::from(report.results.clone()).to_string();
+        let told = |reason: Option<String>| match reason {
+            Some(reason) => reason.replace("$results", &results),
+            None => "told to".to_owned(),
+        };
         Ok(Some(match self {
             Self::Accept {
                 effects,
@@ -210,7 +227,7 @@ impl Report<'_> {
         let event = self.event;
         let delivery = &event.delivery;
         json!({
-            "stamp": env!("CARGO_PKG_VERSION"),
+            "stamp": VERSION,
             "attempt": delivery.attempt,
             "calls": self.n_calls,
             "results": self.results,
