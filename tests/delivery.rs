@@ -3,11 +3,11 @@
 use crate::harness::{Ce, TestEnv, check_law, eventually};
 use async_nats::HeaderMap;
 use async_nats::client::RequestErrorKind;
-use bytes::Bytes;
 use serde_json::{Value, json};
 use syncline::event::DeadReason;
 
 mod crash;
+mod input;
 
 /// Every event goes to both targets, on its own key.
 const BOTH: &str = r#"
@@ -117,9 +117,8 @@ async fn runtimes_share_a_core_nats_subject_through_their_queue_group() {
         env.run_with_parts(config).await,
     );
     eventually("somebody listens", async || {
-        let asked = env
-            .client()
-            .request("core.first", "{\"key\": \"first\"}".into());
+        let client = env.client();
+        let asked = client.request("core.first", "{\"key\": \"first\"}".into());
         let answer = tokio::time::timeout(std::time::Duration::from_millis(200), asked).await;
         !matches!(answer, Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders)
     })
@@ -140,97 +139,6 @@ async fn runtimes_share_a_core_nats_subject_through_their_queue_group() {
     assert_eq!(env.kv("crm").await.len(), 201);
     check_law(&one.drain().await);
     check_law(&two.drain().await);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_that_is_no_event_becomes_a_dead_letter_that_says_why() {
-    let env = TestEnv::start().await;
-    let config = [BOTH, "limits = { payload = \"1KiB\" }\n"].concat();
-    let runtime = env.run_with_parts(&config).await;
-    let structured: &[(&str, &'static str)] = &[("content-type", "application/cloudevents+json")];
-    let valid = [
-        ("ce-specversion", "1.0"),
-        ("ce-id", "1"),
-        ("ce-source", "/t"),
-        ("ce-type", "t"),
-    ];
-    let cases: Vec<(Vec<(&str, &str)>, Bytes, &str)> = vec![
-        (structured.to_vec(), "nonsense".into(), "not a JSON object"),
-        (structured.to_vec(), "[1]".into(), "not a JSON object"),
-        (structured.to_vec(), "".into(), "not a JSON object"),
-        (
-            structured.to_vec(),
-            vec![b'{', b'"', 0xff, b'"'].into(),
-            "not a JSON object",
-        ),
-        (
-            structured.to_vec(),
-            r#"{"specversion":"1.0","source":"/t","type":"t"}"#.into(),
-            "no `id`",
-        ),
-        (
-            structured.to_vec(),
-            r#"{"specversion":"0.3","id":"1","source":"/t","type":"t"}"#.into(),
-            "specversion `0.3`",
-        ),
-        (
-            structured.to_vec(),
-            r#"{"specversion":"1.0","id":"1","source":"/t","type":"t","data_base64":"%"}"#.into(),
-            "`data_base64`",
-        ),
-        (valid[..3].to_vec(), "{}".into(), "no `type`"),
-        (valid[1..].to_vec(), "{}".into(), "no `specversion`"),
-        (
-            [&valid[..], &[("ce-time", "yesterday")]].concat(),
-            "{}".into(),
-            "RFC 3339",
-        ),
-        (
-            vec![],
-            vec![b'x'; 1025].into(),
-            "1025 bytes, the limit `limits.payload` is 1024",
-        ),
-    ];
-    for (headers, body, _) in &cases {
-        let headers = headers.iter().copied().collect::<HeaderMap>();
-        env.publish("src.bad", headers, body.clone()).await;
-    }
-    let counts = runtime.settled("p", cases.len() as u64).await;
-    assert_eq!(counts.dead, cases.len() as u64);
-    for (letter, (_, body, expected)) in env.letters().await.iter().zip(&cases) {
-        assert_eq!(letter.reason, DeadReason::Invalid, "{letter:?}");
-        assert!(
-            letter.error.contains(expected),
-            "{expected}: {}",
-            letter.error
-        );
-        assert_eq!(letter.payload_bytes, body.len());
-        assert_eq!(letter.subject, "src.bad");
-    }
-    assert_eq!(env.letters().await.len(), cases.len());
-    check_law(&runtime.drain().await);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn any_bytes_up_to_the_limit_are_handed_on_unchanged() {
-    let env = TestEnv::with_server_settings("max_payload: 4MB").await;
-    let runtime = env.run_with_parts(BOTH).await;
-    let payloads: [Vec<u8>; 4] = [
-        Vec::new(),
-        vec![0xff, 0x00, 0xfe, b'\r', b'\n'],
-        b"{\"key\": ".to_vec(),
-        vec![b'm'; 1 << 20],
-    ];
-    for payload in &payloads {
-        env.send_raw("src.raw", payload.clone()).await;
-    }
-    let counts = runtime.settled("p", 4).await;
-    assert_eq!((counts.done, counts.unkeyed), (4, 4));
-    let published = env.messages("SEARCH").await;
-    for payload in &payloads {
-        assert!(published.iter().any(|message| message.payload == payload));
-    }
-    check_law(&runtime.drain().await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

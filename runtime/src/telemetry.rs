@@ -64,7 +64,11 @@ pub struct PipelineMetrics {
     pub unkeyed: Counter,
     /// Copies of an event that was in flight already.
     pub redelivered: Counter,
+    drops: Mutex<BTreeMap<String, u64>>,
 }
+
+/// Reasons for dropping that are counted apart; what comes after is counted as `other`.
+const DROP_REASONS: usize = 100;
 
 /// The counts of one pipeline at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -93,6 +97,8 @@ pub struct PipelineCounts {
     pub unkeyed: u64,
     /// See [`PipelineMetrics::redelivered`].
     pub redelivered: u64,
+    /// How often plugins dropped, by reason.
+    pub drops: BTreeMap<String, u64>,
 }
 
 impl Metrics {
@@ -124,6 +130,18 @@ impl Metrics {
 }
 
 impl PipelineMetrics {
+    /// Counts a plugin's reason for dropping.
+    pub fn dropped(&self, reason: &str) {
+        let mut drops = self.drops.lock();
+        if let Some(n_drops) = drops.get_mut(reason) {
+            *n_drops += 1;
+        } else if drops.len() < DROP_REASONS {
+            drops.insert(reason.to_owned(), 1);
+        } else {
+            *drops.entry("other".to_owned()).or_default() += 1;
+        }
+    }
+
     /// The counts at this moment. Ends are read before beginnings, so that none goes missing.
     #[must_use]
     pub fn counts(&self) -> PipelineCounts {
@@ -143,6 +161,7 @@ impl PipelineMetrics {
             unrouted: self.unrouted.get(),
             unkeyed: self.unkeyed.get(),
             redelivered: self.redelivered.get(),
+            drops: self.drops.lock().clone(),
         }
     }
 }

@@ -1,12 +1,11 @@
 //! Every problem that a start would meet, without starting.
 
-use super::{Options, connect, connection, uses};
+use super::{Options, connect, connection, secrets, uses};
 use crate::config::{Config, Problem};
 use crate::intake::{self, Source};
-use crate::plugin::{Engine, EngineConfig, PluginError, Plugins, Secrets, State, Surroundings};
+use crate::plugin::{Engine, EngineConfig, PluginError, Plugins, State, Surroundings, Use};
 use crate::target::{Kind, Targets};
 use crate::telemetry::Metrics;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Loads every plugin that a pipeline uses against its grants, its schema and its pipelines' targets;
@@ -27,17 +26,14 @@ async fn check_plugins(config: &Config, options: &Options) -> Vec<Problem> {
         Err(error) => return vec![problem("plugins", &error)],
     };
     let surroundings = Surroundings {
-        secrets: Arc::new(Secrets::new(BTreeMap::new())),
+        secrets: Arc::new(secrets(config)),
         retrieve: None,
         state: Some(State::memory([])),
         metrics: Arc::new(Metrics::new()),
     };
     let mut problems = Vec::new();
     for plugin in &config.plugins {
-        let uses: Vec<_> = uses(config)
-            .into_iter()
-            .filter(|u| u.plugin == plugin.name)
-            .collect();
+        let uses = uses_or_alone(config, &plugin.name);
         let plugins = std::slice::from_ref(plugin);
         if let Err(errors) = Plugins::load(&engine, plugins, &uses, &surroundings).await {
             let key = |error: &PluginError| match error {
@@ -49,6 +45,26 @@ async fn check_plugins(config: &Config, options: &Options) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// How the pipelines use the plugin; one that none uses yet is checked as if one could write all.
+fn uses_or_alone(config: &Config, plugin: &str) -> Vec<Use> {
+    let uses: Vec<_> = uses(config)
+        .into_iter()
+        .filter(|used| used.plugin == plugin)
+        .collect();
+    if !uses.is_empty() {
+        return uses;
+    }
+    vec![Use {
+        plugin: plugin.to_owned(),
+        pipeline: "none".to_owned(),
+        writable: config
+            .targets
+            .iter()
+            .map(|target| target.name.clone())
+            .collect(),
+    }]
 }
 
 async fn check_server(config: &Config) -> Vec<Problem> {

@@ -63,6 +63,12 @@ impl DeadLetters {
         })
     }
 
+    /// Whether the connection to NATS stands.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.context.client().connection_state() == async_nats::connection::State::Connected
+    }
+
     /// Stores a letter, once: the same letter again within the stream's window is no second one.
     ///
     /// # Errors
@@ -81,7 +87,7 @@ impl DeadLetters {
             .max_payload
             .saturating_sub(MARGIN);
         if body.len() > largest {
-            let object = record.id.clone();
+            let object = format!("{}.{}", record.id, record.sequence);
             self.store_payload(&object, &letter.original.payload)
                 .await?;
             record.payload_base64 = None;

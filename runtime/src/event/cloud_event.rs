@@ -380,7 +380,9 @@ fn is_media_type(content_type: &str, expected: &str) -> bool {
         .eq_ignore_ascii_case(expected)
 }
 
-fn is_attribute_name(name: &str) -> bool {
+/// Whether an extension attribute may have this name.
+#[must_use]
+pub(crate) fn is_attribute_name(name: &str) -> bool {
     !name.is_empty()
         && name
             .bytes()

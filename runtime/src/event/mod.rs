@@ -13,6 +13,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 pub use cloud_event::data_to_json;
+pub(crate) use cloud_event::is_attribute_name;
 pub use cloud_event::{Event, InvalidEvent, RawOrigin};
 pub use delivery::{Delivery, Disposition, Receipt, Settle};
 pub use effect::{Effect, Operation, Precondition};

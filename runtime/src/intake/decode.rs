@@ -39,7 +39,7 @@ pub(super) fn decode(
     let (event, data, fault) = match decoded {
         Ok((event, data)) => (event, data, None),
         Err(fault) => (
-            Event::raw(&Headers::default(), raw),
+            Event::raw(&original.headers, raw),
             original.payload.clone(),
             Some(fault),
         ),

@@ -23,6 +23,9 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// The pause before the consumer is opened again.
 const REOPEN: Duration = Duration::from_millis(500);
 
+/// How long the last answers may take to leave.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
 pub(super) struct JetStream {
     context: jetstream::Context,
     stream: Arc<str>,
@@ -99,7 +102,7 @@ impl JetStream {
         ended.begin();
         // The last sender: what is queued is still sent.
         drop(answers);
-        helpers.finish(grace).await && all_ended
+        helpers.finish(LAST_ANSWERS).await && all_ended
     }
 
     /// Takes messages in until the shutdown begins or the server ends the stream of messages.
@@ -168,10 +171,11 @@ impl JetStream {
         while shutdown.pause(REOPEN).await {
             let opened = async {
                 let stream = open_stream(&self.context, config).await?;
-                super::consumer::find_consumer(&stream, config).await
+                // Set back as at the start: what the client had buffered would come too late.
+                open_consumer(&stream, config).await
             };
             match opened.await {
-                Ok(consumer) => {
+                Ok((consumer, _)) => {
                     self.consumer = consumer;
                     info!(pipeline = %config.pipeline, "intake opened again");
                     return;

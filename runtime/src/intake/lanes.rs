@@ -2,11 +2,13 @@
 //! when the one before has ended; other keys flow on.
 
 use crate::shutdown::{Shutdown, Tasks};
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
 use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// Lanes for items of type `T`, one for each key in use.
@@ -74,7 +76,11 @@ impl<K: Eq + Hash, T> Inner<K, T> {
             if self.shutdown.has_begun() {
                 drop(item);
             } else {
-                (self.handler)(item).await;
+                // What the item holds gives itself back; the key must go on.
+                let handled = AssertUnwindSafe((self.handler)(item)).catch_unwind().await;
+                if handled.is_err() {
+                    tracing::error!("handling an event panicked: it is given back");
+                }
             }
             let mut waiting = self.waiting.lock();
             next = waiting.get_mut(&key).and_then(VecDeque::pop_front);
@@ -88,7 +94,6 @@ impl<K: Eq + Hash, T> Inner<K, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::FutureExt as _;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
     use std::time::Duration;
@@ -175,6 +180,26 @@ mod tests {
         gate.add_permits(1);
         assert!(tasks.finish(Duration::from_secs(10)).await);
         assert_eq!(seen.lock()[&0].len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_panic_does_not_stop_the_key() {
+        let (tasks, seen): (_, Seen) = (Tasks::new(), Arc::default());
+        let inner = recording(seen.clone());
+        let handler: Arc<dyn Fn((u8, usize, u8)) -> BoxFuture<'static, ()> + Send + Sync> =
+            Arc::new(move |item| {
+                let inner = inner.clone();
+                async move {
+                    assert!(item.1 != 0, "the first item is one too many");
+                    inner(item).await;
+                }
+                .boxed()
+            });
+        let lanes = Lanes::new(tasks.clone(), Shutdown::new(), handler);
+        lanes.push(1, (1, 0, 0));
+        lanes.push(1, (1, 1, 0));
+        assert!(tasks.finish(Duration::from_secs(10)).await);
+        assert_eq!(seen.lock()[&1], vec![(1, false), (1, true)]);
     }
 
     #[tokio::test]

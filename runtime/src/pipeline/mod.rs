@@ -8,7 +8,7 @@ mod stage;
 mod work;
 
 use crate::event::{Delivery, Disposition, Plan};
-use crate::plugin::{Secrets, Session, Slot};
+use crate::plugin::{Secrets, Session, Slot, Version};
 use crate::shutdown::Shutdown;
 use crate::telemetry::PipelineMetrics;
 use crate::txn::Coordinator;
@@ -97,13 +97,28 @@ impl Pipeline {
             return Outcome::invalid(&fault);
         }
         let mut session = Session::new();
-        let versions: Vec<_> = self.stages.iter().map(|slot| slot.active()).collect();
+        let versions = self.snapshot();
         work.note_plugins(&versions);
         let thought = stage::run(&versions, work, &mut session).await;
         match thought {
             Ok(thought) => self.routes.plan(thought, work, session, &self.metrics),
             Err(outcome) => outcome,
         }
+    }
+
+    /// The version at work in each stage. A plugin that stands twice is at one version in both.
+    fn snapshot(&self) -> Vec<Arc<Version>> {
+        let mut versions: Vec<Arc<Version>> = Vec::with_capacity(self.stages.len());
+        for (index, slot) in self.stages.iter().enumerate() {
+            let earlier = self
+                .stages
+                .iter()
+                .take(index)
+                .position(|other| Arc::ptr_eq(other, slot));
+            let known = earlier.and_then(|index| versions.get(index).cloned());
+            versions.push(known.unwrap_or_else(|| slot.active()));
+        }
+        versions
     }
 
     /// The only call that changes the world.
@@ -132,6 +147,10 @@ impl Pipeline {
 
     async fn try_again(&self, work: &mut Work, failure: outcome::Fault) -> Step {
         let pause = self.retry.pause_after(work.attempt, work.seed());
+        let pause = match pause {
+            None if !self.coordinator.is_connected() => Some(self.retry.longest),
+            pause => pause,
+        };
         let Some(pause) = pause else {
             return self.bury(work, failure.exhausted()).await;
         };
@@ -139,8 +158,10 @@ impl Pipeline {
         tracing::debug!(pipeline = %self.name, event = %work.envelope.origin.id,
             attempt = work.attempt, error = %self.secrets.redact(&failure.error), ?pause,
             "attempt failed, trying again");
-        work.note_failure(&failure, &self.secrets);
-        work.attempt += 1;
+        if self.coordinator.is_connected() {
+            work.note_failure(&failure, &self.secrets);
+            work.attempt += 1;
+        }
         Step::Wait(pause)
     }
 

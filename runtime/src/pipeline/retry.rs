@@ -26,7 +26,7 @@ impl Default for RetryPolicy {
 
 impl RetryPolicy {
     /// The pause after attempt number `attempt` failed: doubled each time, up to the longest, plus
-    /// a random part of up to the first pause so that events that failed together do not come back
+    /// a random part of up to as much again, so that events that failed together do not come back
     /// together. `None` when no attempt is left.
     #[must_use]
     pub fn pause_after(&self, attempt: u32, seed: u64) -> Option<Duration> {

@@ -65,7 +65,7 @@ impl RouteTable {
     /// The plan for what the stages came to.
     pub(super) fn plan(
         &self,
-        thought: Thought,
+        mut thought: Thought,
         work: &Work,
         session: Session,
         metrics: &PipelineMetrics,
@@ -75,7 +75,7 @@ impl RouteTable {
         let is_filtered =
             thought.effects.is_empty() && thought.standing.is_empty() && !thought.stopped;
         let mut effects = Vec::with_capacity(thought.effects.len() + thought.standing.len());
-        for (path, effect) in thought.effects {
+        for (path, effect) in std::mem::take(&mut thought.effects) {
             if let Err(fault) = self.spread(&identity(&path), effect, &mut effects) {
                 return Outcome::Dead(fault);
             }
@@ -87,6 +87,9 @@ impl RouteTable {
                 Ok(_) => {}
                 Err(fault) => return Outcome::Dead(fault),
             }
+        }
+        for reason in &thought.dropped {
+            metrics.dropped(reason);
         }
         let (reads, writes, held) = session.into_plan();
         let plan = Plan {

@@ -2,7 +2,9 @@
 
 use super::outcome::{Fault, Outcome, of_call_error};
 use super::work::Work;
-use crate::event::{DeadReason, Effect, Envelope, Forwarded, Next, Verdict, header_fault};
+use crate::event::{
+    DeadReason, Effect, Envelope, Forwarded, Next, Verdict, header_fault, is_attribute_name,
+};
 use crate::plugin::{Session, Version};
 use std::sync::Arc;
 
@@ -16,6 +18,8 @@ pub(super) struct Thought {
     pub(super) standing: Vec<Branch>,
     /// Whether a plugin accepted the event on some branch and let it end there.
     pub(super) stopped: bool,
+    /// Why plugins dropped the event or a part of it.
+    pub(super) dropped: Vec<String>,
 }
 
 /// An event on its way, and how it came about.
@@ -61,7 +65,7 @@ pub(super) async fn run(
                     retry = Some(Outcome::Retry(Fault { after, ..fault }));
                 }
                 Ok(Verdict::Drop(reason)) => {
-                    tracing::trace!(plugin = version.plugin(), reason, "dropped");
+                    thought.dropped.push(reason);
                 }
                 Ok(Verdict::Accept(acceptance)) => thought
                     .accept(stage, branch, acceptance.effects, acceptance.next)
@@ -116,6 +120,16 @@ fn derive(parent: &Branch, child: Forwarded) -> Result<Envelope, Fault> {
     check_headers(&child.event.headers)?;
     if child.event.id.is_empty() || child.event.source.is_empty() || child.event.kind.is_empty() {
         let error = "a forwarded event needs `id`, `source` and `type`".to_owned();
+        return Err(Fault::new(DeadReason::BadAnswer, error));
+    }
+    if let Some((name, _)) = child
+        .event
+        .attributes
+        .iter()
+        .find(|(n, _)| !is_attribute_name(n))
+    {
+        let name = name.escape_debug();
+        let error = format!("a forwarded event has the attribute `{name}`: names are a-z and 0-9");
         return Err(Fault::new(DeadReason::BadAnswer, error));
     }
     Ok(Envelope {

@@ -7,6 +7,12 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+/// Failed attempts that a dead letter tells of.
+const HISTORY: usize = 20;
+
+/// Characters of one error in a dead letter: what a plugin says has no end, a message has.
+const ERROR: usize = 4_096;
+
 pub(super) struct Work {
     pub(super) envelope: Envelope,
     pub(super) fault: Option<InvalidEvent>,
@@ -61,8 +67,12 @@ impl Work {
                 .unwrap_or_default(),
             place: fault.place.clone(),
             digest: fault.digest.clone(),
-            error: secrets.redact(&fault.error).into_owned(),
+            error: shortened(&secrets.redact(&fault.error)),
         });
+        if self.history.len() > HISTORY {
+            // The first failure and the latest say most.
+            self.history.remove(1);
+        }
     }
 
     pub(super) fn dead_letter(
@@ -87,11 +97,18 @@ impl Work {
                 .then(|| [event.id.clone(), event.source.clone(), event.kind.clone()]),
             traceparent: event.traceparent().map(str::to_owned),
             reason: fault.reason,
-            error: secrets.redact(&fault.error).into_owned(),
+            error: shortened(&secrets.redact(&fault.error)),
             history: self.history.clone(),
             plugins: plugins.collect(),
             accepted: fault.accepted.clone(),
             original: self.original.clone(),
         }
+    }
+}
+
+fn shortened(error: &str) -> String {
+    match error.char_indices().nth(ERROR) {
+        Some((end, _)) => format!("{}… (shortened)", error.get(..end).unwrap_or_default()),
+        None => error.to_owned(),
     }
 }

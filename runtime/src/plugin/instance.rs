@@ -71,6 +71,7 @@ impl HostState {
                 limit: usize::try_from(largest)
                     .unwrap_or(usize::MAX)
                     .min(LARGEST_MEMORY),
+                used: 0,
                 refused: false,
             },
             output,
@@ -92,7 +93,11 @@ impl HostState {
 
     /// Whether a log line of `n_bytes` is still within the event's volume.
     pub(super) fn may_log(&mut self, n_bytes: usize) -> bool {
-        let n_bytes = u64::try_from(n_bytes).unwrap_or(u64::MAX);
+        // What a line costs even when it is empty.
+        const LINE: u64 = 64;
+        let n_bytes = u64::try_from(n_bytes)
+            .unwrap_or(u64::MAX)
+            .saturating_add(LINE);
         let before = self.call.n_logged;
         self.call.n_logged = before.saturating_add(n_bytes);
         let limit = self.services.limits.log.as_u64();
@@ -137,21 +142,27 @@ impl WasiView for HostState {
     }
 }
 
-/// Memory up to the limit, and whether the guest was ever refused more: it explains a trap.
+/// Memory up to the limit, over all memories of the instance, and whether the guest was ever refused more: it explains a trap.
 struct MemoryLimit {
     limit: usize,
+    used: usize,
     refused: bool,
 }
 
 impl wasmtime::ResourceLimiter for MemoryLimit {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        self.refused |= desired > self.limit;
-        Ok(desired <= self.limit)
+        let used = self.used.saturating_add(desired.saturating_sub(current));
+        if used > self.limit {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.used = used;
+        Ok(true)
     }
 
     fn table_growing(
@@ -227,7 +238,7 @@ impl Instance {
             Ok(Ok(())) => Ok(()),
             Ok(Err(fault)) => Err(PluginError::Settings {
                 plugin: services.plugin.clone(),
-                fault,
+                fault: services.secrets.redact(&fault).into_owned(),
             }),
             Err(error) => Err(self.start_fault("init", &error)),
         }

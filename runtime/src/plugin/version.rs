@@ -126,8 +126,17 @@ impl Version {
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, CallError> {
-        let permit = self.permits.clone().acquire_owned().await;
-        permit.map_err(|error| CallError::Host(error.to_string()))
+        // Events that hold instances of each other's plugins would wait for ever.
+        let limit = self.services.limits.host_time;
+        let permit = tokio::time::timeout(limit, self.permits.clone().acquire_owned()).await;
+        match permit {
+            Ok(permit) => permit.map_err(|error| CallError::Host(error.to_string())),
+            Err(_) => Err(CallError::Timeout {
+                what: "waiting for an instance",
+                limit,
+                output: String::new(),
+            }),
+        }
     }
 
     /// Makes an instance available again.

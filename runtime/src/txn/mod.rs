@@ -62,6 +62,12 @@ impl Coordinator {
         }
     }
 
+    /// Whether NATS is there: what fails while it is away is nobody's fault.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.dead_letters.is_connected()
+    }
+
     /// Changes the world as `plan` says, because of `envelope`.
     pub async fn apply(&self, plan: &Plan, envelope: &Envelope) -> Applied {
         if let Some(letter) = &plan.dead_letter {

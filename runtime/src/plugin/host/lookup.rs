@@ -1,4 +1,4 @@
-//! `lookup`: reads entities that target modules hold, by grant, once per event and entity.
+//! `lookup`: reads entities that target modules hold, by grant.
 
 use crate::plugin::bindings::lookup::{Address, Entity as WitEntity, Host};
 use crate::plugin::bindings::types::Error;
