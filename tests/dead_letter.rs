@@ -1,11 +1,9 @@
 //! An event that is given up is stored whole, with its story, before it is acknowledged.
 
-use crate::harness::{Ce, Running, TestEnv, check_law, eventually, guests};
+use crate::harness::{Ce, PARTS, Running, TestEnv, check_law, check_law_of, eventually};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
 use syncline::dead_letter::{DeadLetters, STREAM, Selection};
 use syncline::event::DeadReason;
 
@@ -21,14 +19,6 @@ retry = { attempts = 3, backoff = "10ms..50ms" }
 
 async fn run(env: &TestEnv) -> Running {
     env.run_with_parts(PIPELINE).await
-}
-
-fn digest(guest: &str) -> String {
-    let digest = Sha256::digest(guests::bytes(guest));
-    digest.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
 }
 
 fn bad(id: impl ToString, key: &str, step: &str) -> Ce {
@@ -62,16 +52,27 @@ async fn a_letter_holds_the_original_and_the_whole_story() {
     assert_eq!(letter.event_source.as_deref(), Some("/test"));
     assert_eq!(letter.event_type.as_deref(), Some("customer.created"));
     assert_eq!(letter.traceparent.as_deref(), Some(traceparent));
-    assert_eq!(letter.plugins, [("probe".to_owned(), digest("PROBE"))]);
+    let digest = runtime.digest("probe", "p");
+    assert_eq!(digest.len(), 64);
+    assert_eq!(letter.plugins, [("probe".to_owned(), digest.clone())]);
 
     assert_eq!(letter.attempts, 3);
-    let attempts: Vec<_> = letter.history.iter().map(|failure| failure.attempt).collect();
+    let attempts: Vec<_> = letter
+        .history
+        .iter()
+        .map(|failure| failure.attempt)
+        .collect();
     assert_eq!(attempts, [1, 2, 3]);
     for failure in &letter.history {
         assert_eq!(failure.error, "the CRM is away");
         assert_eq!(failure.place.as_deref(), Some("probe"));
-        assert_eq!(failure.digest, Some(digest("PROBE")));
-        assert!(failure.at <= letter.at, "{} after {}", failure.at, letter.at);
+        assert_eq!(failure.digest, Some(digest.clone()));
+        assert!(
+            failure.at <= letter.at,
+            "{} after {}",
+            failure.at,
+            letter.at
+        );
     }
 
     assert_eq!((&*letter.stream, letter.sequence), ("SRC", sequence));
@@ -86,7 +87,9 @@ async fn a_letter_holds_the_original_and_the_whole_story() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn letters_are_chosen_by_pipeline_key_and_reason() {
     let env = TestEnv::start().await;
-    let other = PIPELINE.replace("pipelines.p", "pipelines.q").replace("SRC", "TWO");
+    let other = PIPELINE
+        .replace("pipelines.p", "pipelines.q")
+        .replace("SRC", "TWO");
     let other = other.replace("src.>", "two.>");
     let runtime = env.run_with_parts(&[PIPELINE, &other].concat()).await;
     env.send("src.a", &bad(1, "x", "reject")).await;
@@ -99,11 +102,42 @@ async fn letters_are_chosen_by_pipeline_key_and_reason() {
     let all = Selection::default();
     let choices = [
         (all.clone(), 3),
-        (Selection { pipeline: Some("p".into()), ..all.clone() }, 2),
-        (Selection { key: Some("x".into()), ..all.clone() }, 2),
-        (Selection { reason: Some(DeadReason::Trap), ..all.clone() }, 2),
-        (Selection { limit: Some(1), ..all.clone() }, 1),
-        (Selection { pipeline: Some("q".into()), key: Some("y".into()), ..all }, 0),
+        (
+            Selection {
+                pipeline: Some("p".into()),
+                ..all.clone()
+            },
+            2,
+        ),
+        (
+            Selection {
+                key: Some("x".into()),
+                ..all.clone()
+            },
+            2,
+        ),
+        (
+            Selection {
+                reason: Some(DeadReason::Trap),
+                ..all.clone()
+            },
+            2,
+        ),
+        (
+            Selection {
+                limit: Some(1),
+                ..all.clone()
+            },
+            1,
+        ),
+        (
+            Selection {
+                pipeline: Some("q".into()),
+                key: Some("y".into()),
+                ..all
+            },
+            0,
+        ),
     ];
     for (selection, expected) in choices {
         let listed = store.list(&selection).await.unwrap();
@@ -126,7 +160,10 @@ async fn a_payload_too_large_for_the_letter_lies_in_the_object_store() {
     assert_eq!(letter.reason, DeadReason::Refused);
     assert_eq!(letter.payload_bytes, payload.len());
     let kept = letter.payload_base64.as_ref().unwrap();
-    assert!(STANDARD.decode(kept).unwrap() == payload, "the payload changed");
+    assert!(
+        STANDARD.decode(kept).unwrap() == payload,
+        "the payload changed"
+    );
     let raw: Value = env.messages(STREAM).await[0].json();
     assert_eq!(raw["payload_object"], letter.id);
     assert_eq!(raw["payload_base64"], Value::Null);
@@ -146,24 +183,32 @@ async fn waits_unacknowledged(env: &TestEnv, runtime: &Running) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_is_not_acknowledged_before_its_letter_is_stored() {
     let env = TestEnv::start().await;
-    let runtime = run(&env).await;
+    let process = env.spawn(&[PARTS, PIPELINE].concat()).await;
     env.send("src.a", &bad(1, "k", "reject")).await;
-    runtime.settled("p", 1).await;
+    let acked = async || env.unacked("SRC", "syncline-p").await == (0, 0);
+    eventually("the first letter is stored", acked).await;
 
     let stream = env.js.get_stream(STREAM).await.unwrap();
     let mut settings = stream.cached_info().config.clone();
     settings.max_messages = 1;
     env.js.update_stream(&settings).await.unwrap();
     env.send("src.a", &bad(2, "k", "reject")).await;
-    waits_unacknowledged(&env, &runtime).await;
+    let failed = async || {
+        process
+            .log()
+            .contains("cannot store the dead letter, trying again")
+    };
+    eventually("the second letter finds no room", failed).await;
+    assert_eq!(env.unacked("SRC", "syncline-p").await, (1, 0));
     assert_eq!(env.n_messages(STREAM).await, 1);
 
     settings.max_messages = -1;
     env.js.update_stream(&settings).await.unwrap();
-    let counts = runtime.settled("p", 2).await;
-    assert_eq!(counts.dead, 2);
+    eventually("the second letter is stored", acked).await;
     assert_eq!(env.letters().await.len(), 2);
-    check_law(&runtime.drain().await);
+    let summary = process.drain().await;
+    check_law_of(&summary);
+    assert_eq!(summary["pipelines"]["p"]["dead"], 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

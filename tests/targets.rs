@@ -153,7 +153,8 @@ async fn events_that_compete_for_an_entity_are_thought_again_from_fresh_reads() 
     let counts = runtime.settled("p", N_RIVALS).await;
     assert_eq!((counts.done, counts.dead), (N_RIVALS, 0));
     // Every write rests on the one before it: none was lost.
-    let history = bucket.status().await.unwrap().stream.state.last_sequence;
+    let writes = env.js.get_stream("KV_crm").await.unwrap();
+    let history = writes.cached_info().state.last_sequence;
     assert_eq!(history, N_RIVALS + 1);
     let last = env.entry("crm", "shared").await.unwrap();
     assert_eq!(last["results"][0]["etag"], N_RIVALS.to_string());

@@ -57,6 +57,12 @@ impl Running {
         &self.plugins
     }
 
+    /// The digest of the version that works for a pipeline.
+    pub(crate) fn digest(&self, plugin: &str, pipeline: &str) -> String {
+        let slot = self.plugins.slot(plugin, pipeline).unwrap();
+        slot.active().component().digest().to_owned()
+    }
+
     /// Waits until so many events were received and all of them have ended.
     pub(crate) async fn settled(&self, pipeline: &str, n_events: u64) -> PipelineCounts {
         let what = format!("{pipeline} has ended {n_events} events");

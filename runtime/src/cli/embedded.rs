@@ -107,19 +107,15 @@ mod tests {
 
     /// Every file below `folder`, by its path within it.
     fn below(folder: &Path) -> Vec<String> {
-        let mut found = Vec::new();
-        let mut folders = vec![folder.to_owned()];
-        while let Some(next) = folders.pop() {
-            for entry in std::fs::read_dir(&next).unwrap() {
-                let path = entry.unwrap().path();
-                match path.is_dir() {
-                    true => folders.push(path),
-                    false => {
-                        let inside = path.strip_prefix(folder).unwrap();
-                        found.push(inside.to_str().unwrap().to_owned());
-                    }
-                }
+        let (mut found, mut paths) = (Vec::new(), vec![folder.to_owned()]);
+        while let Some(path) = paths.pop() {
+            if path.is_dir() {
+                let entries = std::fs::read_dir(&path).unwrap();
+                paths.extend(entries.map(|entry| entry.unwrap().path()));
+                continue;
             }
+            let inside = path.strip_prefix(folder).unwrap();
+            found.push(inside.to_str().unwrap().to_owned());
         }
         found.sort();
         found

@@ -36,7 +36,7 @@
 //! | `print` | `bytes`, `to`: `stdout` (default) or `stderr`; `text` instead of bytes |
 //! | `sleep` | `ms` |
 //!
-//! Ends: `trap` (a panic with `message`), `unreachable`, `exit`, `loop`, `recurse`, `alloc` (keeps
+//! Ends: `trap` (a panic with `message`, as `reason` above), `unreachable`, `exit`, `loop`, `recurse`, `alloc` (keeps
 //! `bytes`, default: until nothing is left).
 //!
 //! The report: `{"stamp": version of this guest, "attempt", "calls": events this instance has seen,
@@ -217,6 +217,7 @@ impl Step {
                 call.run(report);
                 return Ok(None);
             }
+            Self::End(hostile::End::Trap { message }) => panic!("{}", told(message)),
             Self::End(end) => end.run(),
         }))
     }
