@@ -219,31 +219,6 @@ async fn a_source_stream_that_vanishes_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_of_a_stream_that_was_made_anew_are_not_taken_for_old_ones() {
-    let env = TestEnv::start().await;
-    env.stream("SRC", &["src.>"]).await;
-    let runtime = env.run_with_parts(PIPELINE).await;
-    for n in 0..5 {
-        env.send("src.a", &Ce::new(n).data(json!({"key": "k", "n": n})))
-            .await;
-    }
-    runtime.settled("p", 5).await;
-    check_law(&runtime.drain().await);
-    env.js.delete_stream("SRC").await.unwrap();
-    env.stream("SRC", &["src.>"]).await;
-    env.send(
-        "src.a",
-        &Ce::new("new").data(json!({"key": "k", "n": "new"})),
-    )
-    .await;
-    let runtime = env.run_with_parts(PIPELINE).await;
-    runtime.settled("p", 1).await;
-    let entry = env.entry("crm", "k").await;
-    assert_eq!(entry, Some(json!({"key": "k", "n": "new"})));
-    check_law(&runtime.drain().await);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_consumer_that_vanishes_is_made_again() {
     let env = TestEnv::start().await;
     let stream = env.stream("SRC", &["src.>"]).await;

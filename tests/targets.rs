@@ -162,6 +162,27 @@ async fn events_that_compete_for_an_entity_are_thought_again_from_fresh_reads() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn merges_of_different_keys_into_one_entity_are_all_kept() {
+    let env = TestEnv::start().await;
+    env.stream("SRC", &["src.>"]).await;
+    // A backlog: to the runtime these may be redeliveries.
+    for n in 0..50 {
+        let patch = json!({"target": "crm", "key": "shared", "operation": "merge",
+            "payload": {format!("field-{n}"): n}});
+        let data = json!({"key": format!("k{n}"), "do": "accept", "effects": [patch]});
+        env.send("src.a", &Ce::new(n).data(data)).await;
+    }
+    let patient = PIPELINE.replace("attempts = 3", "attempts = 1000");
+    let narrow = [&patient, "limits = { events = 5 }\n"].concat();
+    let runtime = env.run(&[PARTS, &narrow].concat()).await;
+    let counts = runtime.settled("p", 50).await;
+    assert_eq!((counts.done, counts.dead), (50, 0));
+    let entry = env.entry("crm", "shared").await.unwrap();
+    assert_eq!(entry.as_object().unwrap().len(), 50);
+    check_law(&runtime.drain().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_escaped_where_a_subject_or_a_bucket_cannot_hold_it() {
     let env = TestEnv::start().await;
     let targets = r#"

@@ -36,11 +36,15 @@ async fn unreachable_code_and_an_exit_are_traps() {
     assert!(message.to_lowercase().contains("exit"), "{message}");
 }
 
+/// A guest has two stacks: one in its memory, and the engine's.
 #[tokio::test]
 async fn a_stack_without_end_is_a_trap() {
     let lab = Lab::of(probe().await).await;
     let (message, _) = trap(lab.ask(json!({ "do": "recurse" })).await);
-    assert!(message.contains("stack"), "{message}");
+    assert!(message.contains("out of bounds"), "{message}");
+    let lab = Lab::of(hostile().await).await;
+    let (message, _) = trap(lab.ask("deep").await);
+    assert!(message.contains("call stack exhausted"), "{message}");
 }
 
 #[tokio::test]

@@ -49,7 +49,10 @@ async fn hostile_events_are_dead_letters_and_the_others_are_done() {
             DeadReason::BadAnswer,
         ),
     ];
-    let mut n_events = 0;
+    let series = json!({ "do": "metric", "series": 5_000 });
+    env.send("src.series", &Ce::new("series").data(series))
+        .await;
+    let mut n_events = 1;
     for (index, (misdeed, _)) in misdeeds.iter().enumerate() {
         let event = Ce::new(format!("bad-{index}")).data(misdeed.clone());
         env.send(&format!("src.bad-{index}"), &event).await;
@@ -58,8 +61,14 @@ async fn hostile_events_are_dead_letters_and_the_others_are_done() {
         n_events += 2;
     }
     let counts = runtime.settled("p", n_events).await;
-    assert_eq!((counts.done, counts.dead), (7, 7), "{counts:?}");
-    check_law(&runtime.drain().await);
+    assert_eq!((counts.done, counts.dead), (8, 7), "{counts:?}");
+    let summary = runtime.drain().await;
+    check_law(&summary);
+    assert_eq!(
+        summary.plugins["probe"].len(),
+        100,
+        "series that the plugin may make"
+    );
 
     let mut letters = env.letters().await;
     letters.sort_by(|a, b| a.key.cmp(&b.key));
@@ -70,5 +79,5 @@ async fn hostile_events_are_dead_letters_and_the_others_are_done() {
         "{}",
         letters[0].error
     );
-    assert_eq!(env.kv("out").await.len(), 7);
+    assert_eq!(env.kv("out").await.len(), 8);
 }

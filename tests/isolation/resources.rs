@@ -87,11 +87,9 @@ async fn a_guest_that_sleeps_has_the_time_for_waiting() {
         limits.host_time = Duration::from_secs(1);
     };
     let lab = Lab::limited(probe().await, short).await;
-    let sleep = |ms: u32| json!({ "do": "sleep", "ms": ms });
-    lab.ask(sleep(300))
-        .await
-        .expect("waiting is not guest time");
-    match lab.ask(sleep(3_600_000)).await {
+    let nap = |ms: u32| json!({ "do": "sleep", "ms": ms });
+    lab.ask(nap(300)).await.expect("waiting is not guest time");
+    match lab.ask(nap(3_600_000)).await {
         Err(CallError::Timeout { what, limit, .. }) => {
             assert_eq!(
                 (what, limit),

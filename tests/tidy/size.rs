@@ -43,11 +43,9 @@ fn functions(file: &Source) -> Vec<(usize, usize)> {
             continue;
         }
         let end = format!("{}}}", &line[..line.len() - declaration.len()]);
-        let ends = |line: &&str| **line == end || line.trim_end().ends_with(';');
-        let has_body = lines[start..]
-            .iter()
-            .find(|line| line.trim_end().ends_with('{') || ends(line))
-            .is_some_and(|line| line.trim_end().ends_with('{'));
+        let ends = |line: &&&str| line.trim_end().ends_with(['{', '}', ';']);
+        let has_body = lines[start..].iter().find(ends);
+        let has_body = has_body.is_some_and(|line| line.trim_end().ends_with('{'));
         let length = lines[start..].iter().position(|line| *line == end);
         if let (true, Some(length)) = (has_body, length) {
             found.push((start + 1, length + 1));

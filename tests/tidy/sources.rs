@@ -82,13 +82,21 @@ impl Source {
     }
 }
 
-/// The name behind each `prefix` that is not itself the end of a name: for `crate::event::Plan` and
-/// `crate::` it is `event`. Empty for a group in braces.
+/// The names behind each `prefix` that is not itself the end of a name: for `crate::event::Plan` and
+/// `crate::` it is `event`, for `crate::{event, plugin}` both. Empty for a group of several lines.
 pub(super) fn names_after<'a>(code: &'a str, prefix: &str) -> Vec<&'a str> {
     let places = code.match_indices(prefix);
     let places = places.filter(|(at, _)| !code[..*at].ends_with(is_name));
-    places
-        .map(|(at, _)| name_at(&code[at + prefix.len()..]))
+    let rests = places.map(|(at, _)| &code[at + prefix.len()..]);
+    rests
+        .flat_map(|rest| match rest.strip_prefix('{') {
+            Some(group) => group
+                .split(['}', ','])
+                .take_while(|part| *part != ";")
+                .map(|part| name_at(part.trim_start()))
+                .collect(),
+            None => vec![name_at(rest)],
+        })
         .collect()
 }
 

@@ -32,7 +32,7 @@ pub async fn connect(nats: &Nats) -> Result<Client, AppError> {
         .event_callback(|event| async move { report(&event) })
         .connect(nats.urls.as_slice())
         .await
-        .map_err(|error| unreachable(format!("{error}{}", source_of(&error))))
+        .map_err(|error| unreachable(with_source(&error)))
 }
 
 /// JetStream as the configuration reaches it.
@@ -82,8 +82,11 @@ fn report(event: &Event) {
     }
 }
 
-fn source_of(error: &dyn std::error::Error) -> String {
-    error
-        .source()
-        .map_or_else(String::new, |source| format!(": {source}"))
+/// An error and its source, unless it quotes that already.
+fn with_source(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    match error.source().map(ToString::to_string) {
+        Some(source) if !text.contains(&source) => format!("{text}: {source}"),
+        _ => text,
+    }
 }

@@ -94,15 +94,16 @@ async fn cargo_build(dir: &Path) -> anyhow::Result<PathBuf> {
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .kill_on_drop(true);
-    let output = cargo
-        .stdout(Stdio::piped())
-        .output()
+    let child = cargo.stdout(Stdio::piped()).spawn().map_err(|error| {
+        failure()
+            .why(format!("cargo does not start: {error}"))
+            .remedy("install Rust (https://rustup.rs) or put cargo on PATH")
+    })?;
+    // Not `output`: that would swallow what cargo says on stderr.
+    let output = child
+        .wait_with_output()
         .await
-        .map_err(|error| {
-            failure()
-                .why(format!("cargo does not start: {error}"))
-                .remedy("install Rust (https://rustup.rs) or put cargo on PATH")
-        })?;
+        .map_err(|error| failure().because(error))?;
     if !output.status.success() {
         let failure = failure().why(format!("cargo ended with {}", output.status));
         return Err(match target_is_missing().await {

@@ -1,7 +1,6 @@
 //! Plugin projects that are built again when their sources change, for `dev`.
 
 use super::build;
-use super::failure::explain;
 use super::project::Project;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use std::collections::BTreeMap;
@@ -120,6 +119,6 @@ async fn rebuild(project: &Project, component: &Path) {
 }
 
 fn report(project: &Project, error: &anyhow::Error) {
-    let why = explain(error);
-    error!(project = %project.dir.display(), "the build failed, the version before stays\n{why}");
+    let (project, error) = (project.dir.display(), format!("{error:#}"));
+    error!(%project, %error, "the build failed, the version before stays");
 }

@@ -1,3 +1,5 @@
+//! Events in every mode, good and bad.
+
 use super::*;
 
 const ORIGIN: RawOrigin<'_> = RawOrigin {

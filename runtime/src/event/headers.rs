@@ -24,6 +24,8 @@ pub mod reserved {
     pub const SOURCE_STREAM: &str = "Syncline-Source-Stream";
     /// The sequence, in that stream, of the event that caused a write.
     pub const SOURCE_SEQUENCE: &str = "Syncline-Source-Sequence";
+    /// Hash of the ordering key of the event that caused a write.
+    pub const SOURCE_KEY: &str = "Syncline-Source-Key";
     /// W3C trace context.
     pub const TRACEPARENT: &str = "traceparent";
     /// Media type of a message body.

@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Linear memory of one instance.
+    /// Linear memory of one instance; also of what one event reads through state and lookup.
     pub memory: bytesize::ByteSize,
     /// Guest time for one event, without waiting in host calls.
     #[serde(with = "humantime_serde")]
@@ -19,7 +19,7 @@ pub struct Limits {
     pub host_calls: u32,
     /// Effects and forwarded events in one answer.
     pub effects: u32,
-    /// Bytes of one answer: payloads, headers, keys, reasons.
+    /// Bytes of one answer: payloads, headers, keys, reasons; also of the state that one event writes.
     pub output: bytesize::ByteSize,
     /// Bytes of log lines and of captured standard output and error, for one event.
     pub log: bytesize::ByteSize,

@@ -40,10 +40,9 @@ pub async fn watch(plugins: Arc<Plugins>, shutdown: Shutdown) {
             warn!(%error, folder = %folder.display(), "cannot watch a plugin folder");
         }
     }
-    let mut seen: BTreeMap<String, Look> = plugins
-        .files()
-        .map(|(name, path)| (name.to_owned(), look(path)))
-        .collect();
+    // A file that changed between its loading and this moment was not seen to change.
+    let mut seen = BTreeMap::new();
+    swap_changed(&plugins, &mut seen).await;
     loop {
         tokio::select! {
             () = shutdown.begun() => return,

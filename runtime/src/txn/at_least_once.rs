@@ -56,6 +56,7 @@ impl Coordinator {
             event_id: origin.id.clone(),
             stream: origin.stream.clone(),
             sequence: origin.sequence,
+            key: origin.key.clone(),
             maybe_seen: origin.maybe_seen,
             traceparent: envelope.event.traceparent().map(str::to_owned),
             message_id: self.message_id(effect, envelope),

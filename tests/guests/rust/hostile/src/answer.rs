@@ -20,8 +20,16 @@ pub(crate) fn verdict(word: &str, n: usize, bytes: usize) -> Option<Verdict> {
             let reason = vec![0xFF, 0xFE, b'x'].leak();
             Verdict::Drop(text_at(reason.as_ptr() as usize, reason.len()))
         }
+        "deep" => Verdict::Drop(deeper(1).to_string()),
         _ => return None,
     })
+}
+
+/// Keeps nothing in memory but a pointer to itself, so that the engine's stack ends first.
+#[inline(never)]
+fn deeper(depth: u64) -> u64 {
+    let next = std::hint::black_box(deeper as fn(u64) -> u64);
+    next(depth + 1) ^ depth
 }
 
 /// `n` values in the named field, all of them the same `bytes` bytes of memory.

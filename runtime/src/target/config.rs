@@ -1,0 +1,36 @@
+//! How one target is reached.
+
+use super::template::SubjectTemplate;
+use std::time::Duration;
+
+/// The settings of one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Whether a missing stream or bucket is made.
+    pub create: bool,
+    /// How long one effect or lookup may take.
+    pub timeout: Duration,
+}
+
+/// The kinds of target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Messages on a subject.
+    Subject {
+        /// Which subject, made from the effect.
+        subject: SubjectTemplate,
+        /// The stream that must take them; none: whichever does.
+        stream: Option<String>,
+        /// Published without JetStream: nobody says that it arrived.
+        core: bool,
+    },
+    /// A JetStream key-value bucket.
+    Kv {
+        /// The bucket.
+        bucket: String,
+    },
+}

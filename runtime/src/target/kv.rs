@@ -1,0 +1,288 @@
+//! A target that is a JetStream key-value bucket: each entity is an entry.
+//!
+//! Every write carries the source and sequence that caused it, so that a redelivery never takes an
+//! entry back to an earlier state.
+
+use super::answer::of_publish_error;
+use super::merge::merge;
+use super::{Answer, Cause, Found, ReadError};
+use crate::event::{
+    Effect, KeyAlphabet, Operation, OrderingKey, Precondition, encode_hash, escape_key, reserved,
+};
+use async_nats::HeaderMap;
+use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
+use async_nats::jetstream::kv::Store;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{DirectGetErrorKind, LastRawMessageErrorKind, Stream};
+use async_nats::jetstream::{self, kv};
+use bytes::Bytes;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+
+/// How often a write that another writer overtook starts again from a fresh read.
+const FRESH_READS: usize = 5;
+
+#[derive(Debug)]
+pub(super) struct Kv {
+    context: jetstream::Context,
+    store: Store,
+}
+
+/// The entry as it is now.
+struct Current {
+    revision: u64,
+    value: Option<Bytes>,
+    content_type: Option<String>,
+    message_id: Option<String>,
+    cause: Option<(String, u64)>,
+    key: Option<String>,
+}
+
+impl Kv {
+    pub(super) async fn open(
+        context: &jetstream::Context,
+        bucket: &str,
+        create: bool,
+    ) -> Result<Self, String> {
+        let name = format!("KV_{bucket}");
+        let store = match context.get_stream(&name).await {
+            Ok(_) => context
+                .get_key_value(bucket)
+                .await
+                .map_err(|error| error.to_string()),
+            Err(error) if !super::subject::is_missing(&error) => Err(error.to_string()),
+            Err(_) if !create => {
+                return Err(format!(
+                    "bucket `{bucket}` does not exist: make it, or set `create = true`"
+                ));
+            }
+            Err(_) => context
+                .create_key_value(kv::Config {
+                    bucket: bucket.to_owned(),
+                    ..Default::default()
+                })
+                .await
+                .map_err(|error| error.to_string()),
+        };
+        let store = store.map_err(|error| format!("opening bucket `{bucket}`: {error}"))?;
+        Ok(Self {
+            context: context.clone(),
+            store,
+        })
+    }
+
+    pub(super) async fn apply(&self, effect: &Effect, cause: &Cause) -> Answer {
+        let subject = self.subject(effect.entity.as_deref(), &effect.key);
+        let is_blind = effect.precondition.is_none() && effect.operation != Operation::Merge;
+        if effect.operation == Operation::Append {
+            return Answer::Refused("a kv target has no `append`".to_owned());
+        }
+        if is_blind && !cause.maybe_seen {
+            return self
+                .write(&subject, effect, effect.payload.clone(), cause, None)
+                .await;
+        }
+        let mut last = Answer::Unknown("the entry keeps changing".to_owned());
+        for _ in 0..FRESH_READS {
+            let current = match self.current(&subject).await {
+                Ok(current) => current,
+                Err(error) => return Answer::Unknown(error.to_string()),
+            };
+            // What other keys wrote later tells nothing of an effect that rests on the entry.
+            let is_overtaken =
+                current.is_later_than(cause) && (is_blind || current.is_of_key(cause));
+            if current.is_of(cause) || (cause.maybe_seen && is_overtaken) {
+                return Answer::Applied;
+            }
+            if let Some(fault) = broken(effect.precondition.as_ref(), &current) {
+                return Answer::Conflict(fault);
+            }
+            let payload = match new_value(effect, &current) {
+                Ok(payload) => payload,
+                Err(fault) => return Answer::Refused(fault),
+            };
+            last = self
+                .write(&subject, effect, payload, cause, Some(current.revision))
+                .await;
+            if !matches!(last, Answer::Conflict(_)) {
+                return last;
+            }
+        }
+        last
+    }
+
+    pub(super) async fn read(
+        &self,
+        entity: Option<&str>,
+        key: &str,
+    ) -> Result<Option<Found>, ReadError> {
+        let current = self.current(&self.subject(entity, key)).await?;
+        Ok(current.value.map(|data| Found {
+            content_type: current
+                .content_type
+                .unwrap_or_else(|| "application/json".to_owned()),
+            etag: current.revision.to_string(),
+            data,
+        }))
+    }
+
+    async fn write(
+        &self,
+        subject: &str,
+        effect: &Effect,
+        payload: Bytes,
+        cause: &Cause,
+        revision: Option<u64>,
+    ) -> Answer {
+        let mut headers = HeaderMap::new();
+        if let Some(revision) = revision {
+            headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string());
+        }
+        let payload = if effect.operation == Operation::Delete {
+            headers.insert("KV-Operation", "DEL");
+            Bytes::new()
+        } else {
+            payload
+        };
+        headers.insert(reserved::MESSAGE_ID, cause.message_id.as_str());
+        headers.insert(reserved::EVENT_ID, cause.event_id.as_str());
+        if !cause.stream.is_empty() {
+            headers.insert(reserved::SOURCE_STREAM, &*cause.stream);
+            headers.insert(reserved::SOURCE_SEQUENCE, cause.sequence.to_string());
+            headers.insert(reserved::SOURCE_KEY, &*hash_of(&cause.key));
+        }
+        if let Some(content_type) = &effect.content_type {
+            headers.insert(
+                reserved::CONTENT_TYPE,
+                content_type.replace(['\r', '\n'], " "),
+            );
+        }
+        match self
+            .context
+            .publish_with_headers(subject.to_owned(), headers, payload)
+            .await
+        {
+            Ok(ack) => match ack.await {
+                Ok(_) => Answer::Applied,
+                Err(error) => of_publish_error(&error),
+            },
+            Err(error) => of_publish_error(&error),
+        }
+    }
+
+    /// `KEY`, or `ENTITY.KEY` where the effect names a kind of entity.
+    fn subject(&self, entity: Option<&str>, key: &str) -> String {
+        let key = escape_key(key, KeyAlphabet::BucketKey);
+        let prefix = &self.store.prefix;
+        match entity {
+            Some(entity) => format!("{prefix}{}.{key}", escape_key(entity, KeyAlphabet::Token)),
+            None => format!("{prefix}{key}"),
+        }
+    }
+
+    async fn current(&self, subject: &str) -> Result<Current, ReadError> {
+        Ok(last_message(&self.store.stream, subject).await?.map_or(
+            Current {
+                revision: 0,
+                value: None,
+                content_type: None,
+                message_id: None,
+                cause: None,
+                key: None,
+            },
+            Current::of,
+        ))
+    }
+}
+
+impl Current {
+    fn of(message: StreamMessage) -> Self {
+        let header = |name: &str| message.headers.get(name).map(ToString::to_string);
+        let sequence = header(reserved::SOURCE_SEQUENCE).and_then(|text| text.parse().ok());
+        let is_gone = header("KV-Operation").is_some() || header("Nats-Marker-Reason").is_some();
+        Self {
+            revision: message.sequence,
+            content_type: header(reserved::CONTENT_TYPE),
+            message_id: header(reserved::MESSAGE_ID),
+            cause: header(reserved::SOURCE_STREAM).zip(sequence),
+            key: header(reserved::SOURCE_KEY),
+            value: (!is_gone).then_some(message.payload),
+        }
+    }
+
+    /// Whether this very effect wrote the entry, in an attempt that was not known to have succeeded.
+    fn is_of(&self, cause: &Cause) -> bool {
+        self.message_id.as_deref() == Some(&cause.message_id)
+    }
+
+    /// Whether a later event of the same source has written the entry.
+    fn is_later_than(&self, cause: &Cause) -> bool {
+        self.cause.as_ref().is_some_and(|(stream, sequence)| {
+            **stream == *cause.stream && *sequence > cause.sequence
+        })
+    }
+}
+
+impl Current {
+    /// Whether an event of the same ordering key has written the entry: then, as keys are handled in
+    /// order, every earlier event of that key had come to its end.
+    fn is_of_key(&self, cause: &Cause) -> bool {
+        self.key.as_deref() == Some(&*hash_of(&cause.key))
+    }
+}
+
+/// An ordering key may be long and hold anything; a header may not.
+fn hash_of(key: &OrderingKey) -> Arc<str> {
+    encode_hash(&Sha256::digest(key.as_str()))
+}
+
+fn broken(precondition: Option<&Precondition>, current: &Current) -> Option<String> {
+    match (precondition?, &current.value) {
+        (Precondition::Absent, Some(_)) => Some("the entry exists".to_owned()),
+        (Precondition::Present, None) => Some("the entry does not exist".to_owned()),
+        (Precondition::Etag(etag), _) if *etag != current.revision.to_string() => Some(format!(
+            "the entry is at revision {}, not {etag}",
+            current.revision
+        )),
+        _ => None,
+    }
+}
+
+fn new_value(effect: &Effect, current: &Current) -> Result<Bytes, String> {
+    if effect.operation != Operation::Merge {
+        return Ok(effect.payload.clone());
+    }
+    let patch: Value = serde_json::from_slice(&effect.payload)
+        .map_err(|error| format!("the payload of a merge is not JSON: {error}"))?;
+    let mut entry = match &current.value {
+        None => Value::Null,
+        Some(value) => serde_json::from_slice(value)
+            .map_err(|error| format!("the entry to merge into is not JSON: {error}"))?,
+    };
+    merge(&mut entry, patch);
+    Ok(Bytes::from(entry.to_string()))
+}
+
+/// The last message of a subject, or `None`.
+pub(super) async fn last_message(
+    stream: &Stream,
+    subject: &str,
+) -> Result<Option<StreamMessage>, ReadError> {
+    let unavailable =
+        |error: &dyn std::fmt::Display| ReadError::Unavailable(format!("reading: {error}"));
+    if stream.cached_info().config.allow_direct {
+        return match stream.direct_get_last_for_subject(subject).await {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unavailable(&error)),
+        };
+    }
+    match stream.get_last_raw_message_by_subject(subject).await {
+        Ok(message) => Ok(Some(message)),
+        Err(error) => match error.kind() {
+            LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            _ => Err(unavailable(&error)),
+        },
+    }
+}

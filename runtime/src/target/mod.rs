@@ -1,0 +1,194 @@
+//! One target module at a time: what it can do, and what it answers. A closed set of kinds.
+
+mod answer;
+mod config;
+mod kv;
+mod merge;
+mod subject;
+mod template;
+
+use crate::event::{EventId, Operation, OrderingKey, PlannedEffect};
+use async_nats::jetstream;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use answer::Answer;
+pub use config::{Config, Kind};
+pub use template::SubjectTemplate;
+
+/// What led to an effect: goes along with it as headers.
+#[derive(Debug, Clone)]
+pub struct Cause {
+    /// Identity of the event.
+    pub event_id: EventId,
+    /// Source stream of the event; empty for core NATS.
+    pub stream: Arc<str>,
+    /// Position in it.
+    pub sequence: u64,
+    /// What the event is ordered by.
+    pub key: OrderingKey,
+    /// True when an earlier run may already have applied this effect.
+    pub maybe_seen: bool,
+    /// W3C trace context of the event.
+    pub traceparent: Option<String>,
+    /// What JetStream deduplicates the effect by.
+    pub message_id: String,
+}
+
+/// An entity as a target holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Media type.
+    pub content_type: String,
+    /// Which version.
+    pub etag: String,
+    /// The entity.
+    pub data: Bytes,
+}
+
+/// Why an entity could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// It never can be.
+    #[error("{0}")]
+    Invalid(String),
+    /// Not now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Why a target cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot open target `{target}`: {fault}")]
+pub struct OpenError {
+    /// The target.
+    pub target: String,
+    /// What is missing or wrong, and what to do.
+    pub fault: String,
+}
+
+/// A target module.
+#[derive(Debug)]
+pub struct Target {
+    name: Arc<str>,
+    timeout: Duration,
+    kind: Opened,
+}
+
+#[derive(Debug)]
+enum Opened {
+    Subject(subject::Subject),
+    Kv(kv::Kv),
+}
+
+impl Target {
+    /// Finds, or makes where the configuration says so, what the target is made of.
+    ///
+    /// # Errors
+    /// What is missing, and the setting that would make it.
+    pub async fn open(context: &jetstream::Context, config: &Config) -> Result<Self, OpenError> {
+        let opened = match &config.kind {
+            Kind::Subject {
+                subject,
+                stream,
+                core,
+            } => subject::Subject::open(context, config.create, subject, stream.as_deref(), *core)
+                .await
+                .map(Opened::Subject),
+            Kind::Kv { bucket } => kv::Kv::open(context, bucket, config.create)
+                .await
+                .map(Opened::Kv),
+        };
+        let kind = opened.map_err(|fault| OpenError {
+            target: config.name.clone(),
+            fault,
+        })?;
+        Ok(Self {
+            name: config.name.as_str().into(),
+            timeout: config.timeout,
+            kind,
+        })
+    }
+
+    /// Applies one effect. An answer that does not come in time is [`Answer::Unknown`].
+    pub async fn apply(&self, effect: &PlannedEffect, cause: &Cause) -> Answer {
+        let applied = async {
+            match &self.kind {
+                Opened::Subject(target) => target.apply(effect, cause).await,
+                Opened::Kv(target) => target.apply(&effect.effect, cause).await,
+            }
+        };
+        tokio::time::timeout(self.timeout, applied)
+            .await
+            .unwrap_or_else(|_| Answer::Unknown(format!("no answer within {:?}", self.timeout)))
+    }
+
+    /// Reads one entity.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] when the target does not answer in time.
+    pub async fn read(&self, entity: Option<&str>, key: &str) -> Result<Option<Found>, ReadError> {
+        let found = async {
+            match &self.kind {
+                Opened::Subject(target) => target.read(entity, key).await,
+                Opened::Kv(target) => target.read(entity, key).await,
+            }
+        };
+        let name = &self.name;
+        tokio::time::timeout(self.timeout, found)
+            .await
+            .unwrap_or_else(|_| {
+                let fault = format!("target `{name}` did not answer within {:?}", self.timeout);
+                Err(ReadError::Unavailable(fault))
+            })
+    }
+}
+
+/// Why `operation` cannot be applied to a target of this kind, if it cannot.
+#[must_use]
+pub fn unsupported(kind: &Kind, operation: Operation) -> Option<&'static str> {
+    match (kind, operation) {
+        (Kind::Kv { .. }, Operation::Append) => {
+            Some("a kv target has no `append`: every entry has a key; use `upsert`")
+        }
+        _ => None,
+    }
+}
+
+/// Every configured target, by name.
+#[derive(Debug, Default)]
+pub struct Targets {
+    by_name: BTreeMap<String, Target>,
+}
+
+impl Targets {
+    /// Opens every target.
+    ///
+    /// # Errors
+    /// Every target that cannot be opened, not only the first.
+    pub async fn open(
+        context: &jetstream::Context,
+        configs: &[Config],
+    ) -> Result<Self, Vec<OpenError>> {
+        let (mut by_name, mut problems) = (BTreeMap::new(), Vec::new());
+        for config in configs {
+            match Target::open(context, config).await {
+                Ok(target) => drop(by_name.insert(config.name.clone(), target)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.is_empty() {
+            Ok(Self { by_name })
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// The target of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Target> {
+        self.by_name.get(name)
+    }
+}

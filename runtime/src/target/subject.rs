@@ -1,0 +1,187 @@
+//! A target that is a subject: each effect is a message.
+
+use super::answer::of_publish_error;
+use super::template::SubjectTemplate;
+use super::{Answer, Cause, Found, ReadError};
+use crate::event::{Effect, Headers, Operation, PlannedEffect, reserved};
+use async_nats::HeaderMap;
+use async_nats::jetstream::{self, context::GetStreamErrorKind, message::PublishMessage, stream};
+use bytes::Bytes;
+
+#[derive(Debug)]
+pub(super) struct Subject {
+    context: jetstream::Context,
+    client: async_nats::Client,
+    template: SubjectTemplate,
+    stream: Option<stream::Stream>,
+    core: bool,
+}
+
+impl Subject {
+    pub(super) async fn open(
+        context: &jetstream::Context,
+        create: bool,
+        template: &SubjectTemplate,
+        stream: Option<&str>,
+        core: bool,
+    ) -> Result<Self, String> {
+        let stream = match stream {
+            Some(name) => Some(find_stream(context, name, template, create).await?),
+            None => None,
+        };
+        Ok(Self {
+            context: context.clone(),
+            client: context.client(),
+            template: template.clone(),
+            stream,
+            core,
+        })
+    }
+
+    pub(super) async fn apply(&self, planned: &PlannedEffect, cause: &Cause) -> Answer {
+        let effect = &planned.effect;
+        if effect.precondition.is_some() {
+            return Answer::Refused("a subject target has no preconditions".to_owned());
+        }
+        let subject = self.template.expand(effect);
+        let headers = headers(planned, cause);
+        let payload = match effect.operation {
+            Operation::Delete => Bytes::new(),
+            Operation::Upsert | Operation::Merge | Operation::Append => effect.payload.clone(),
+        };
+        if self.core {
+            return self.publish_core(subject, headers, payload).await;
+        }
+        let mut message = PublishMessage::build().payload(payload).headers(headers);
+        if let Some(stream) = &self.stream {
+            message = message.expected_stream(&stream.cached_info().config.name);
+        }
+        match self.context.send_publish(subject, message).await {
+            Ok(ack) => match ack.await {
+                Ok(_) => Answer::Applied,
+                Err(error) => of_publish_error(&error),
+            },
+            Err(error) => of_publish_error(&error),
+        }
+    }
+
+    async fn publish_core(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Answer {
+        match self
+            .client
+            .publish_with_headers(subject, headers, payload)
+            .await
+        {
+            Ok(()) => Answer::Applied,
+            Err(error) => Answer::Unknown(error.to_string()),
+        }
+    }
+
+    pub(super) async fn read(
+        &self,
+        entity: Option<&str>,
+        key: &str,
+    ) -> Result<Option<Found>, ReadError> {
+        let Some(stream) = &self.stream else {
+            return Err(ReadError::Invalid(
+                "a subject target is read only where its `stream` is configured".to_owned(),
+            ));
+        };
+        if !stream.cached_info().config.allow_direct {
+            return Err(ReadError::Invalid(format!(
+                "stream `{}` does not allow direct get",
+                stream.cached_info().config.name
+            )));
+        }
+        let subject = self.template.expand(&Effect {
+            target: None,
+            entity: entity.map(str::to_owned),
+            operation: Operation::Upsert,
+            key: key.to_owned(),
+            precondition: None,
+            content_type: None,
+            headers: Headers::default(),
+            payload: Bytes::new(),
+        });
+        super::kv::last_message(stream, &subject)
+            .await
+            .map(|message| message.and_then(found))
+    }
+}
+
+/// A message is an entity unless it says that the entity was deleted.
+fn found(message: jetstream::message::StreamMessage) -> Option<Found> {
+    let header = |name: &str| message.headers.get(name).map(ToString::to_string);
+    if header(reserved::OPERATION).as_deref() == Some(Operation::Delete.as_str()) {
+        return None;
+    }
+    Some(Found {
+        content_type: header(reserved::CONTENT_TYPE)
+            .unwrap_or_else(|| "application/octet-stream".to_owned()),
+        etag: message.sequence.to_string(),
+        data: message.payload,
+    })
+}
+
+/// What every published effect says of itself and of its cause.
+fn headers(planned: &PlannedEffect, cause: &Cause) -> HeaderMap {
+    let effect = &planned.effect;
+    let mut headers = HeaderMap::new();
+    for (name, value) in effect.headers.iter() {
+        headers.append(name, value);
+    }
+    headers.insert(reserved::MESSAGE_ID, cause.message_id.as_str());
+    headers.insert(reserved::OPERATION, effect.operation.as_str());
+    headers.insert(reserved::KEY, one_line(&effect.key).as_str());
+    headers.insert(reserved::EVENT_ID, cause.event_id.as_str());
+    headers.insert(reserved::EFFECT_ID, planned.id.as_str());
+    if let Some(entity) = &effect.entity {
+        headers.insert(reserved::ENTITY, one_line(entity).as_str());
+    }
+    if let Some(content_type) = &effect.content_type {
+        headers.insert(reserved::CONTENT_TYPE, one_line(content_type).as_str());
+    }
+    if let Some(traceparent) = &cause.traceparent {
+        headers.insert(reserved::TRACEPARENT, one_line(traceparent).as_str());
+    }
+    headers
+}
+
+/// A header value ends at a line break: what comes from outside must not begin another header.
+fn one_line(text: &str) -> String {
+    text.replace(['\r', '\n'], " ")
+}
+
+async fn find_stream(
+    context: &jetstream::Context,
+    name: &str,
+    template: &SubjectTemplate,
+    create: bool,
+) -> Result<stream::Stream, String> {
+    let pattern = template.pattern();
+    match context.get_stream(name).await {
+        Ok(stream) => Ok(stream),
+        Err(error) if !is_missing(&error) => Err(format!("asking for stream `{name}`: {error}")),
+        Err(_) if !create => Err(format!(
+            "stream `{name}` does not exist: make it with subject `{pattern}`, or set `create = true`"
+        )),
+        Err(_) => context
+            .create_stream(stream::Config {
+                name: name.to_owned(),
+                subjects: vec![pattern],
+                allow_direct: true,
+                ..Default::default()
+            })
+            .await
+            .map_err(|error| format!("making stream `{name}`: {error}")),
+    }
+}
+
+/// Whether the server answered that there is no such stream.
+pub(super) fn is_missing(error: &jetstream::context::GetStreamError) -> bool {
+    match error.kind() {
+        GetStreamErrorKind::JetStream(error) => {
+            error.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND
+        }
+        _ => false,
+    }
+}
