@@ -203,7 +203,7 @@ impl PluginSeries {
     /// Adds to a count.
     pub fn count(&self, series: Series<'_>, delta: u64, limit: u32) {
         self.change(series, limit, |value| {
-            value.count = value.count.saturating_add(delta)
+            value.count = value.count.saturating_add(delta);
         });
     }
 

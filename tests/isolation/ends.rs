@@ -50,16 +50,12 @@ async fn a_stack_without_end_is_a_trap() {
 #[tokio::test]
 async fn hunger_for_memory_ends_at_the_limit_and_the_trap_names_it() {
     let hungry = |limits: &mut syncline::plugin::Limits| {
-        limits.memory = bytesize(16);
+        limits.memory = bytesize::ByteSize::mib(16);
         limits.time = Duration::from_secs(5);
     };
     let lab = Lab::limited(probe().await, hungry).await;
     let (message, _) = trap(lab.ask(json!({ "do": "alloc" })).await);
     assert!(message.contains("memory limit of 16"), "{message}");
-}
-
-fn bytesize(mebibytes: u64) -> bytesize::ByteSize {
-    bytesize::ByteSize::mib(mebibytes)
 }
 
 /// On one thread: the loop itself lets the others run.
@@ -98,7 +94,7 @@ async fn an_endless_loop_times_out_and_others_go_on_meanwhile() {
 
 #[tokio::test]
 async fn an_instance_that_failed_is_never_used_again() {
-    let short = |limits: &mut syncline::plugin::Limits| limits.time = Duration::from_millis(100);
+    let short = |limits: &mut syncline::plugin::Limits| limits.time = Duration::from_millis(500);
     let lab = Lab::limited(probe().await, short).await;
     let n_seen = async || lab.report(vec![]).await["calls"].clone();
     assert_eq!(

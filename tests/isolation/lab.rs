@@ -4,6 +4,7 @@ use crate::harness::{TestEnv, guests};
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use syncline::event::{Envelope, Event, EventId, Origin, Verdict};
 use syncline::plugin::{
     CallError, Component, Engine, EngineConfig, Limits, PluginError, Solo, World,
@@ -59,8 +60,9 @@ pub(super) struct Lab {
 }
 
 impl Lab {
+    /// With time enough on a busy machine, and the other limits as they are by default.
     pub(super) async fn of(component: &Component) -> Self {
-        Self::limited(component, |_| {}).await
+        Self::limited(component, |limits| limits.time = Duration::from_secs(20)).await
     }
 
     pub(super) async fn limited(component: &Component, change: impl FnOnce(&mut Limits)) -> Self {

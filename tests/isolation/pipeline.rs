@@ -7,7 +7,7 @@ use syncline::event::DeadReason;
 const CONFIG: &str = r#"
 [plugins.probe]
 path = "${PROBE}"
-limits = { time = "100ms", memory = "16MiB" }
+limits = { time = "1s", memory = "16MiB" }
 
 [targets.out]
 kind = "kv"

@@ -15,15 +15,11 @@ fn trap(answer: Result<Verdict, CallError>) -> CallError {
     }
 }
 
-fn patient(limits: &mut Limits) {
-    limits.time = Duration::from_secs(20);
-}
-
 #[tokio::test]
 async fn log_lines_beyond_the_volume_are_dropped() {
     let lines = PluginLines::default();
     let _listening = tracing::subscriber::set_default(lines.clone());
-    let lab = Lab::limited(probe().await, patient).await;
+    let lab = Lab::of(probe().await).await;
     let flood = json!({ "do": "log", "lines": 20_000, "bytes": 1_000 });
     lab.ask(flood).await.expect("a flood of lines is no trap");
     let n_lines = lines.count();
@@ -44,7 +40,7 @@ async fn a_line_longer_than_the_volume_is_dropped() {
 
 #[tokio::test]
 async fn of_standard_output_only_the_volume_is_kept() {
-    let lab = Lab::limited(probe().await, patient).await;
+    let lab = Lab::of(probe().await).await;
     for stream in ["stdout", "stderr"] {
         let steps = json!({ "steps": [
             { "do": "print", "to": stream, "bytes": 20 << 20 },
@@ -59,7 +55,7 @@ async fn of_standard_output_only_the_volume_is_kept() {
 
 #[tokio::test]
 async fn a_flood_of_host_calls_is_a_trap_that_names_the_limit() {
-    let lab = Lab::limited(probe().await, patient).await;
+    let lab = Lab::of(probe().await).await;
     for what in ["state", "lookup", "secret"] {
         let calls = |n: u32| json!({ "do": "call", "what": what, "times": n });
         lab.ask(calls(1_000)).await.expect("as many as allowed");
@@ -73,7 +69,7 @@ async fn a_flood_of_host_calls_is_a_trap_that_names_the_limit() {
 
 #[tokio::test]
 async fn log_and_metrics_are_no_host_calls() {
-    let lab = Lab::limited(probe().await, patient).await;
+    let lab = Lab::of(probe().await).await;
     for what in ["log", "metric"] {
         let calls = json!({ "do": "call", "what": what, "times": 5_000 });
         lab.ask(calls).await.expect(what);
@@ -102,14 +98,14 @@ async fn a_guest_that_sleeps_has_the_time_for_waiting() {
 
 #[tokio::test]
 async fn series_beyond_the_limit_are_dropped() {
-    let lab = Lab::limited(probe().await, patient).await;
+    let lab = Lab::of(probe().await).await;
     let flood = json!({ "do": "metric", "series": 10_000 });
     lab.ask(flood).await.expect("a flood of series is no trap");
 }
 
 #[tokio::test]
 async fn state_of_one_event_has_a_limit() {
-    let lab = Lab::limited(hostile().await, patient).await;
+    let lab = Lab::of(hostile().await).await;
     let reason = Lab::reason(lab.ask("state-puts 900 2097152").await);
     assert!(
         reason.contains("then invalid") && reason.contains("`output`"),
@@ -121,7 +117,7 @@ async fn state_of_one_event_has_a_limit() {
 
 #[tokio::test]
 async fn handles_that_are_never_closed_end_the_instance() {
-    let lab = Lab::limited(hostile().await, patient).await;
+    let lab = Lab::of(hostile().await).await;
     assert_eq!(
         Lab::reason(lab.ask("leak-pollables 100").await),
         "100 leaked"
@@ -131,7 +127,7 @@ async fn handles_that_are_never_closed_end_the_instance() {
 
 #[tokio::test]
 async fn a_giant_wish_for_random_bytes_is_a_trap() {
-    let lab = Lab::limited(hostile().await, patient).await;
+    let lab = Lab::of(hostile().await).await;
     assert_eq!(Lab::reason(lab.ask("random 1000").await), "1000 bytes");
     trap(lab.ask("random 4000000000").await);
 }

@@ -125,11 +125,7 @@ impl Event {
                 "data" if raw.get() == "null" => {}
                 "data" => json = Some(raw),
                 "data_base64" => binary = Some(decode_base64(raw)?),
-                _ => {
-                    if let Some(value) = attribute_text(&name, raw)? {
-                        event.set(&name, value, &mut version)?;
-                    }
-                }
+                _ => event.set_json(&name, raw, &mut version)?,
             }
         }
         let event = event.checked(version)?;
@@ -188,6 +184,18 @@ impl Event {
             data_content_type: headers.get(reserved::CONTENT_TYPE).map(str::to_owned),
             headers: other_headers(headers),
             ..Self::default()
+        }
+    }
+
+    fn set_json(
+        &mut self,
+        name: &str,
+        raw: &RawValue,
+        version: &mut Option<String>,
+    ) -> Result<(), InvalidEvent> {
+        match attribute_text(name, raw)? {
+            Some(value) => self.set(name, value, version),
+            None => Ok(()),
         }
     }
 

@@ -105,9 +105,10 @@ impl Outgoing {
         let mut batch = Vec::with_capacity(BATCH);
         while self.queue.recv_many(&mut batch, BATCH).await > 0 {
             for (reply, answer) in batch.drain(..) {
-                if let Err(error) = client.publish(reply, answer).await {
+                let sent = client.publish(reply, answer).await;
+                sent.unwrap_or_else(|error| {
                     tracing::warn!(%error, "an answer could not be sent: the event comes again");
-                }
+                });
             }
         }
         if let Err(error) = client.flush().await {

@@ -73,20 +73,25 @@ impl<K: Eq + Hash, T> Inner<K, T> {
     async fn empty(&self, key: K, first: T) {
         let mut next = Some(first);
         while let Some(item) = next {
-            if self.shutdown.has_begun() {
-                drop(item);
-            } else {
-                // What the item holds gives itself back; the key must go on.
-                let handled = AssertUnwindSafe((self.handler)(item)).catch_unwind().await;
-                if handled.is_err() {
-                    tracing::error!("handling an event panicked: it is given back");
-                }
-            }
+            self.handle(item).await;
             let mut waiting = self.waiting.lock();
             next = waiting.get_mut(&key).and_then(VecDeque::pop_front);
             if next.is_none() {
                 waiting.remove(&key);
             }
+        }
+    }
+}
+
+impl<K, T> Inner<K, T> {
+    async fn handle(&self, item: T) {
+        if self.shutdown.has_begun() {
+            return;
+        }
+        // What the item holds gives itself back; the key must go on.
+        let handled = AssertUnwindSafe((self.handler)(item)).catch_unwind().await;
+        if handled.is_err() {
+            tracing::error!("handling an event panicked: it is given back");
         }
     }
 }
