@@ -25,22 +25,38 @@ mod state;
 mod targets;
 mod tidy;
 
+use std::path::Path;
+
 /// With `autotests = false` a file that nobody names would never be compiled.
 #[test]
 fn no_test_file_is_forgotten() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let named = include_str!("main.rs");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    check_modules(folder, &folder.join("main.rs"));
+}
+
+/// Every Rust file in a folder is a module of the file that the folder belongs to.
+fn check_modules(folder: &Path, parent: &Path) {
+    let named = std::fs::read_to_string(parent).unwrap();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        let stem = path.file_stem().unwrap().to_str().unwrap();
+        let name = path.file_stem().unwrap().to_str().unwrap();
         let is_source = path.extension().is_some_and(|extension| extension == "rs");
-        if is_source && !["main", "build"].contains(&stem) {
-            let line = format!("\nmod {stem};\n");
+        if is_source && path != parent && !["main", "build"].contains(&name) {
+            let is_named = named
+                .lines()
+                .any(|line| line.ends_with(&format!("mod {name};")));
             assert!(
-                named.contains(&line),
-                "{} is not part of main.rs",
-                path.display()
+                is_named,
+                "{} is not part of {}",
+                path.display(),
+                parent.display()
             );
+        }
+        let own = [path.with_extension("rs"), path.join("mod.rs")];
+        if path.is_dir()
+            && let Some(own) = own.iter().find(|file| file.is_file())
+        {
+            check_modules(&path, own);
         }
     }
 }

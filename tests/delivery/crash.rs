@@ -92,7 +92,9 @@ async fn sigterm_ends_the_events_at_work_and_the_next_run_takes_the_rest() {
     all_acked(&env).await;
     let summary = second.drain().await;
     check_law_of(&summary);
-    assert_eq!(summary["pipelines"]["p"]["done"], N_EVENTS - n_first);
+    // The consumer was set back to its ack floor, so that some may have come a second time.
+    let n_second = summary["pipelines"]["p"]["done"].as_u64().unwrap();
+    assert!(n_second >= N_EVENTS - n_first, "{summary:#}");
     check_effects(&env, N_EVENTS).await;
 }
 
@@ -116,7 +118,7 @@ async fn an_event_that_waits_at_the_shutdown_is_given_back_at_once() {
     let consumer: async_nats::jetstream::consumer::PullConsumer =
         stream.get_consumer("syncline-p").await.unwrap();
     let wait = Duration::from_secs(5);
-    let again = consumer.fetch().max_messages(2).expires(wait).messages();
+    let again = consumer.batch().max_messages(2).expires(wait).messages();
     let again: Vec<_> = again.await.unwrap().collect().await;
     assert_eq!(again.len(), 2);
 }

@@ -33,18 +33,18 @@ fn no_file_names_the_machine_it_was_written_on() {
     let mut faults = Vec::new();
     for file in all() {
         for (index, line) in file.text.lines().enumerate() {
-            for place in &places {
-                let mut found = line.match_indices(place.as_str());
-                // Elsewhere it is the middle of a longer path: `tests/work/x`.
-                if found.any(|(at, _)| {
-                    !line[..at].ends_with(|c: char| c.is_alphanumeric() || "._-}".contains(c))
-                }) {
-                    faults.push(format!("{}: {place}", file.at(index + 1)));
-                }
-            }
+            let found = places.iter().filter(|place| has_path(line, place));
+            faults.extend(found.map(|place| format!("{}: {place}", file.at(index + 1))));
         }
     }
     no_faults("paths of one machine", &faults);
+}
+
+/// Whether a path in `line` begins with `place`; elsewhere it is the middle of a longer one.
+fn has_path(line: &str, place: &str) -> bool {
+    let goes_on = |letter: char| letter.is_alphanumeric() || "._-}".contains(letter);
+    line.match_indices(place)
+        .any(|(at, _)| !line[..at].ends_with(goes_on))
 }
 
 /// A mirror that one machine uses must not become everybody's.
@@ -52,27 +52,31 @@ fn no_file_names_the_machine_it_was_written_on() {
 fn packages_come_from_the_public_registries() {
     let mut faults = Vec::new();
     for file in all() {
-        let sources: &[(&str, &str)] = match file.path.rsplit('/').next() {
-            Some("Cargo.lock") => &[(
-                "source = \"",
-                "registry+https://github.com/rust-lang/crates.io-index\"",
-            )],
-            Some("package-lock.json") => &[("\"resolved\": \"", "https://registry.npmjs.org/")],
-            Some("config.toml" | ".npmrc" | "pip.conf") => {
-                &[("registry", "never"), ("index-url", "never")]
-            }
-            _ => continue,
-        };
         for (index, line) in file.text.lines().enumerate() {
-            for (before, public) in sources {
-                let source = line.trim_start().strip_prefix(before);
-                if source.is_some_and(|source| !source.starts_with(public)) {
-                    faults.push(format!("{}: {}", file.at(index + 1), line.trim()));
-                }
+            if names_another_registry(&file.path, line.trim_start()) {
+                faults.push(format!("{}: {}", file.at(index + 1), line.trim()));
             }
         }
     }
     no_faults("another source of packages than the public one", &faults);
+}
+
+fn names_another_registry(path: &str, line: &str) -> bool {
+    let is_other = |before: &str, public: &str| {
+        line.strip_prefix(before)
+            .is_some_and(|source| !source.starts_with(public))
+    };
+    match path.rsplit('/').next() {
+        Some("Cargo.lock") => is_other(
+            "source = \"",
+            "registry+https://github.com/rust-lang/crates.io-index\"",
+        ),
+        Some("package-lock.json") => is_other("\"resolved\": \"", "https://registry.npmjs.org/"),
+        Some("config.toml" | ".npmrc" | "pip.conf") => {
+            line.starts_with("registry") || line.starts_with("index-url")
+        }
+        _ => false,
+    }
 }
 
 #[test]

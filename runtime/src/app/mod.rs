@@ -339,7 +339,7 @@ async fn open_state(
         cause: error.to_string(),
     })?;
     Ok(Some(State::Bucket {
-        context: context.clone(),
-        store,
+        context: Arc::new(context.clone()),
+        store: Arc::new(store),
     }))
 }

@@ -159,7 +159,7 @@ pub(super) async fn open_consumer(
         let floor = consumer_info.ack_floor.stream_sequence;
         match stream.reset_consumer(durable, None).await {
             Ok(_) => {
-                info!(pipeline = %config.pipeline, floor, "consumer set back to its ack floor")
+                info!(pipeline = %config.pipeline, floor, "consumer set back to its ack floor");
             }
             Err(error) => warn!(pipeline = %config.pipeline, %error,
                 "the server cannot set the consumer back (it needs 2.14): events that an earlier \

@@ -33,6 +33,14 @@ pub(super) struct JetStream {
     position: Position,
 }
 
+/// What an intake works with.
+pub(super) struct Surroundings<'a> {
+    pub(super) config: &'a Config,
+    pub(super) lanes: &'a DeliveryLanes,
+    pub(super) metrics: &'a PipelineMetrics,
+    pub(super) shutdown: &'a Shutdown,
+}
+
 /// What the loop over messages needs beside the messages.
 struct Loop<'a> {
     config: &'a Config,
@@ -65,13 +73,16 @@ impl JetStream {
 
     pub(super) async fn run(
         mut self,
-        config: &Config,
-        lanes: &DeliveryLanes,
+        surroundings: Surroundings<'_>,
         tasks: &Tasks,
-        metrics: &Arc<PipelineMetrics>,
-        shutdown: &Shutdown,
         grace: Duration,
     ) -> bool {
+        let Surroundings {
+            config,
+            lanes,
+            metrics,
+            shutdown,
+        } = surroundings;
         let (answers, outgoing) = Answers::new(config.max_events);
         let helpers = Tasks::new();
         helpers.spawn(outgoing.send(self.context.client()));

@@ -11,6 +11,9 @@ use std::hash::Hash;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+/// What is done with each item, to its end.
+pub(super) type Handler<T> = Arc<dyn Fn(T) -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// Lanes for items of type `T`, one for each key in use.
 pub struct Lanes<K, T> {
     inner: Arc<Inner<K, T>>,
@@ -18,7 +21,7 @@ pub struct Lanes<K, T> {
 
 struct Inner<K, T> {
     waiting: Mutex<HashMap<K, VecDeque<T>>>,
-    handler: Arc<dyn Fn(T) -> BoxFuture<'static, ()> + Send + Sync>,
+    handler: Handler<T>,
     tasks: Tasks,
     shutdown: Shutdown,
 }
@@ -30,11 +33,7 @@ where
 {
     /// Lanes whose items `handler` handles, each to its end. Once the shutdown has begun, items
     /// that were not begun are dropped: what they hold must give itself back.
-    pub fn new(
-        tasks: Tasks,
-        shutdown: Shutdown,
-        handler: Arc<dyn Fn(T) -> BoxFuture<'static, ()> + Send + Sync>,
-    ) -> Self {
+    pub fn new(tasks: Tasks, shutdown: Shutdown, handler: Handler<T>) -> Self {
         let waiting = Mutex::new(HashMap::new());
         Self {
             inner: Arc::new(Inner {
@@ -106,9 +105,7 @@ mod tests {
     type Seen = Arc<Mutex<BTreeMap<u8, Vec<(usize, bool)>>>>;
 
     /// Records the beginning and the end of each item, with as many pauses between as `yields`.
-    fn recording(
-        seen: Seen,
-    ) -> Arc<dyn Fn((u8, usize, u8)) -> BoxFuture<'static, ()> + Send + Sync> {
+    fn recording(seen: Seen) -> Handler<(u8, usize, u8)> {
         Arc::new(move |(key, index, yields)| {
             let seen = seen.clone();
             async move {
@@ -191,15 +188,14 @@ mod tests {
     async fn a_panic_does_not_stop_the_key() {
         let (tasks, seen): (_, Seen) = (Tasks::new(), Arc::default());
         let inner = recording(seen.clone());
-        let handler: Arc<dyn Fn((u8, usize, u8)) -> BoxFuture<'static, ()> + Send + Sync> =
-            Arc::new(move |item| {
-                let inner = inner.clone();
-                async move {
-                    assert!(item.1 != 0, "the first item is one too many");
-                    inner(item).await;
-                }
-                .boxed()
-            });
+        let handler: Handler<(u8, usize, u8)> = Arc::new(move |item| {
+            let inner = inner.clone();
+            async move {
+                assert!(item.1 != 0, "the first item is one too many");
+                inner(item).await;
+            }
+            .boxed()
+        });
         let lanes = Lanes::new(tasks.clone(), Shutdown::new(), handler);
         lanes.push(1, (1, 0, 0));
         lanes.push(1, (1, 1, 0));

@@ -11,7 +11,6 @@ mod lanes;
 use crate::event::{Delivery, OrderingKey};
 use crate::shutdown::{Shutdown, Tasks};
 use crate::telemetry::PipelineMetrics;
-use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ pub use config::{Config, Source};
 pub use lanes::Lanes;
 
 /// What is done with each delivery. It settles the delivery's receipt.
-pub type Handler = Arc<dyn Fn(Delivery) -> BoxFuture<'static, ()> + Send + Sync>;
+pub type Handler = lanes::Handler<Delivery>;
 
 /// The lanes of one pipeline's deliveries.
 type DeliveryLanes = Lanes<OrderingKey, Delivery>;
@@ -110,16 +109,13 @@ impl Intake {
     pub async fn run(self, grace: Duration) -> bool {
         match self.source {
             Opened::JetStream(source) => {
-                source
-                    .run(
-                        &self.config,
-                        &self.lanes,
-                        &self.tasks,
-                        &self.metrics,
-                        &self.shutdown,
-                        grace,
-                    )
-                    .await
+                let surroundings = jetstream::Surroundings {
+                    config: &self.config,
+                    lanes: &self.lanes,
+                    metrics: &self.metrics,
+                    shutdown: &self.shutdown,
+                };
+                source.run(surroundings, &self.tasks, grace).await
             }
             Opened::Core(source) => {
                 source

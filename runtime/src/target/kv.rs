@@ -39,6 +39,21 @@ struct Current {
     key: Option<String>,
 }
 
+/// The new value, and the revision that must still hold; none: whatever there is.
+struct Change {
+    payload: Bytes,
+    revision: Option<u64>,
+}
+
+impl Change {
+    fn blind(effect: &Effect) -> Self {
+        Self {
+            payload: effect.payload.clone(),
+            revision: None,
+        }
+    }
+}
+
 impl Kv {
     pub(super) async fn open(
         context: &jetstream::Context,
@@ -80,7 +95,7 @@ impl Kv {
         }
         if is_blind && !cause.maybe_seen {
             return self
-                .write(&subject, effect, effect.payload.clone(), cause, None)
+                .write(&subject, effect, Change::blind(effect), cause)
                 .await;
         }
         let mut last = Answer::Unknown("the entry keeps changing".to_owned());
@@ -102,8 +117,9 @@ impl Kv {
                 Ok(payload) => payload,
                 Err(fault) => return Answer::Refused(fault),
             };
+            let revision = Some(current.revision);
             last = self
-                .write(&subject, effect, payload, cause, Some(current.revision))
+                .write(&subject, effect, Change { payload, revision }, cause)
                 .await;
             if !matches!(last, Answer::Conflict(_)) {
                 return last;
@@ -127,14 +143,8 @@ impl Kv {
         }))
     }
 
-    async fn write(
-        &self,
-        subject: &str,
-        effect: &Effect,
-        payload: Bytes,
-        cause: &Cause,
-        revision: Option<u64>,
-    ) -> Answer {
+    async fn write(&self, subject: &str, effect: &Effect, change: Change, cause: &Cause) -> Answer {
+        let Change { payload, revision } = change;
         let mut headers = HeaderMap::new();
         if let Some(revision) = revision {
             headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string());

@@ -21,9 +21,9 @@ pub enum State {
     /// In a JetStream bucket.
     Bucket {
         /// For publishing with an expected revision.
-        context: jetstream::Context,
+        context: Arc<jetstream::Context>,
         /// For reading.
-        store: kv::Store,
+        store: Arc<kv::Store>,
     },
 }
 
