@@ -19,7 +19,7 @@ fn add(key: &str) -> Value {
 
 /// An event whose plugin does these steps.
 fn event(id: impl ToString, steps: Value) -> Ce {
-    Ce::new(&id.to_string()).data(json!({"key": id.to_string(), "steps": steps}))
+    Ce::new(id.to_string()).data(json!({"key": id.to_string(), "steps": steps}))
 }
 
 /// A state entry as it lies in the bucket.

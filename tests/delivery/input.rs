@@ -17,7 +17,8 @@ async fn a_message_that_is_no_event_becomes_a_dead_letter_that_says_why() {
         ("ce-source", "/t"),
         ("ce-type", "t"),
     ];
-    let cases: Vec<(Vec<(&str, &str)>, Bytes, &str)> = vec![
+    type Case = (Vec<(&'static str, &'static str)>, Bytes, &'static str);
+    let cases: Vec<Case> = vec![
         (structured.to_vec(), "nonsense".into(), "not a JSON object"),
         (structured.to_vec(), "[1]".into(), "not a JSON object"),
         (structured.to_vec(), "".into(), "not a JSON object"),
