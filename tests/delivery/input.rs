@@ -5,6 +5,9 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 use syncline::event::DeadReason;
 
+/// Headers, body, and what the dead letter says.
+type Case = (Vec<(&'static str, &'static str)>, Bytes, &'static str);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_is_no_event_becomes_a_dead_letter_that_says_why() {
     let env = TestEnv::start().await;
@@ -17,7 +20,6 @@ async fn a_message_that_is_no_event_becomes_a_dead_letter_that_says_why() {
         ("ce-source", "/t"),
         ("ce-type", "t"),
     ];
-    type Case = (Vec<(&'static str, &'static str)>, Bytes, &'static str);
     let cases: Vec<Case> = vec![
         (structured.to_vec(), "nonsense".into(), "not a JSON object"),
         (structured.to_vec(), "[1]".into(), "not a JSON object"),
