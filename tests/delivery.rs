@@ -207,10 +207,10 @@ async fn effects_with_such_headers_are_refused_and_nothing_is_applied() {
 async fn an_event_that_takes_longer_than_the_ack_wait_is_not_handled_twice() {
     let env = TestEnv::start().await;
     let config = BOTH
-        .replace("create = true }", "create = true, ack_wait = \"1s\" }")
+        .replace("create = true }", "create = true, ack_wait = \"3s\" }")
         .replace("attempts = 3", "attempts = 20");
     let runtime = env.run_with_parts(&config).await;
-    let slow = json!({"key": "k", "do": "retry", "after_ms": 500, "before_attempt": 7});
+    let slow = json!({"key": "k", "do": "retry", "after_ms": 1000, "before_attempt": 7});
     env.send("src.a", &Ce::new("slow").data(slow)).await;
     let counts = runtime.settled("p", 1).await;
     assert_eq!((counts.done, counts.retries, counts.redelivered), (1, 6, 0));

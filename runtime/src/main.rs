@@ -2,6 +2,10 @@
 
 mod cli;
 
+/// Each event makes some dozens of small allocations on one thread and frees many on another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     cli::main()
 }

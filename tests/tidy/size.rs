@@ -19,11 +19,15 @@ fn no_file_is_too_long() {
     no_faults("a file has one noun and at most 500 lines", &faults);
 }
 
+/// A test may be a long table: clippy's count, which leaves out comments and blank lines, is enough.
 #[test]
 fn no_function_is_too_long() {
     let mut faults = Vec::new();
-    for file in rust() {
-        for (line, n_lines) in functions(&file) {
+    for file in rust()
+        .iter()
+        .filter(|file| !file.path.starts_with("tests/"))
+    {
+        for (line, n_lines) in functions(file) {
             if n_lines > LONGEST_FUNCTION {
                 faults.push(format!("{}: {n_lines} lines", file.at(line)));
             }

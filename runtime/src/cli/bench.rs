@@ -4,6 +4,7 @@ mod calls;
 mod figures;
 mod forwarder;
 mod idle;
+mod lap;
 mod latency;
 mod pipeline;
 mod place;

@@ -2,6 +2,7 @@
 //! the server sends them a second time.
 
 use crate::event::{Disposition, Settle};
+use crate::shutdown::Shutdown;
 use async_nats::{Client, Subject};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -101,18 +102,47 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     /// Sends answers until every sender is gone, then flushes.
-    pub(super) async fn send(mut self, client: Client) {
+    ///
+    /// What is given back at the shutdown waits until the intake is `closed`: while our own request
+    /// for messages is open, the server would answer it with just those, and nobody else would get
+    /// them before the ack wait is over.
+    pub(super) async fn send(mut self, client: Client, shutdown: Shutdown, closed: Shutdown) {
         let mut batch = Vec::with_capacity(BATCH);
-        while self.queue.recv_many(&mut batch, BATCH).await > 0 {
+        let mut held = Vec::new();
+        loop {
+            let n_answers = tokio::select! {
+                n_answers = self.queue.recv_many(&mut batch, BATCH) => n_answers,
+                () = closed.begun(), if !held.is_empty() => {
+                    give_back(&client, &mut held).await;
+                    continue;
+                }
+            };
+            if n_answers == 0 {
+                break;
+            }
             for (reply, answer) in batch.drain(..) {
-                let sent = client.publish(reply, answer).await;
-                sent.unwrap_or_else(|error| {
-                    tracing::warn!(%error, "an answer could not be sent: the event comes again");
-                });
+                if answer == NAK && shutdown.has_begun() && !closed.has_begun() {
+                    held.push(reply);
+                } else {
+                    publish(&client, reply, answer).await;
+                }
             }
         }
+        give_back(&client, &mut held).await;
         if let Err(error) = client.flush().await {
             tracing::warn!(%error, "the last answers may be lost: their events come again");
         }
+    }
+}
+
+async fn give_back(client: &Client, held: &mut Vec<Subject>) {
+    for reply in held.drain(..) {
+        publish(client, reply, NAK).await;
+    }
+}
+
+async fn publish(client: &Client, reply: Subject, answer: Bytes) {
+    if let Err(error) = client.publish(reply, answer).await {
+        tracing::warn!(%error, "an answer could not be sent: the event comes again");
     }
 }

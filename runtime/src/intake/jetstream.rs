@@ -85,7 +85,8 @@ impl JetStream {
         } = surroundings;
         let (answers, outgoing) = Answers::new(config.max_events);
         let helpers = Tasks::new();
-        helpers.spawn(outgoing.send(self.context.client()));
+        let closed = Shutdown::new();
+        helpers.spawn(outgoing.send(self.context.client(), shutdown.clone(), closed.clone()));
         let ended = Shutdown::new();
         helpers.spawn(keep_alive(
             Arc::downgrade(&answers),
@@ -109,6 +110,7 @@ impl JetStream {
             }
             self.reopen(config, shutdown).await;
         }
+        closed.begin();
         let all_ended = tasks.finish(grace).await;
         ended.begin();
         // The last sender: what is queued is still sent.

@@ -10,12 +10,16 @@ use serde_json::Value;
 pub(super) struct Figures {
     /// Events per second of the bare forwarder: the median of its turns.
     pub(super) forwarder_eps: Option<f64>,
+    /// Microseconds of processor time for an event, the server's included; not of a foreign server.
+    pub(super) forwarder_cpu_us: Option<f64>,
     /// The forwarder's turns, each against the one before: how much the ground moves.
     pub(super) forwarder_aa_ratio: Option<f64>,
     /// The least and the greatest of those.
     pub(super) forwarder_aa_range: Option<(f64, f64)>,
     /// Events per second of the pipeline.
     pub(super) at_least_once_eps: Option<f64>,
+    /// Microseconds of processor time for an event, the server's included.
+    pub(super) at_least_once_cpu_us: Option<f64>,
     /// Not built yet.
     pub(super) atomic_eps: Option<f64>,
     /// The pipeline's turns, each against the forwarder's before and after it.

@@ -1,6 +1,7 @@
 //! The yardstick: the fastest plain loop over async-nats that does what a forwarder must. Pull,
 //! publish with a window of acknowledgements, acknowledge each message after its publish.
 
+use super::lap::{Clock, Lap};
 use super::place;
 use super::streams::Track;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
@@ -9,10 +10,8 @@ use async_nats::{Client, Subject};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use std::future::IntoFuture as _;
-use std::time::Duration;
 use syncline::shutdown::Tasks;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
 /// Publishes that may wait for their acknowledgement.
 const WINDOW: usize = 8_192;
@@ -22,7 +21,7 @@ const BATCH: usize = 4_096;
 /// A publish on its way: its acknowledgement, and where the message's own goes.
 type Sent = (PublishAckFuture, Subject);
 
-/// Forwards the `n_events` of `source` to `target` and returns how long it took.
+/// Forwards the `n_events` of `source` to `target`.
 ///
 /// # Errors
 /// When the server refuses anything.
@@ -31,7 +30,7 @@ pub(super) async fn forward(
     source: &Track,
     target: &Track,
     n_events: u64,
-) -> anyhow::Result<Duration> {
+) -> anyhow::Result<Lap> {
     const DURABLE: &str = "bare-forwarder";
     let client = place::connect(url).await?;
     let context = ContextBuilder::new()
@@ -51,7 +50,7 @@ pub(super) async fn forward(
     let (sent, on_their_way) = mpsc::channel(WINDOW);
     let (end, ended) = oneshot::channel();
     let tasks = Tasks::new();
-    let begun = Instant::now();
+    let clock = Clock::start();
     let acker = acknowledge(client.clone(), on_their_way);
     tasks.spawn(async move {
         // Nobody waits any more when the other side has failed.
@@ -79,9 +78,9 @@ pub(super) async fn forward(
     drop(sent);
     ended.await??;
     source.until_acked(DURABLE, n_events).await?;
-    let took = begun.elapsed();
+    let lap = clock.stop(n_events);
     source.stream.delete_consumer(DURABLE).await?;
-    Ok(took)
+    Ok(lap)
 }
 
 /// Acknowledges each message once its publish is.

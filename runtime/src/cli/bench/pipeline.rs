@@ -2,6 +2,7 @@
 
 use super::super::environment;
 use super::super::run;
+use super::lap::{Clock, Lap};
 use super::place::Place;
 use super::streams::Track;
 use std::path::Path;
@@ -10,7 +11,6 @@ use syncline::app::App;
 use syncline::config::Config;
 use syncline::shutdown::{Shutdown, Tasks};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 /// The pipeline's name.
 const PIPELINE: &str = "bench";
@@ -23,7 +23,7 @@ pub(super) struct Running {
     shutdown: Shutdown,
 }
 
-/// Carries the `n_events` of `source` to `target` and returns how long it took.
+/// Carries the `n_events` of `source` to `target`.
 ///
 /// # Errors
 /// When the runtime does not start or an event does not get through.
@@ -32,11 +32,11 @@ pub(super) async fn carry(
     plugin: Option<&Path>,
     tracks: (&Track, &Track),
     n_events: u64,
-) -> anyhow::Result<Duration> {
+) -> anyhow::Result<Lap> {
     let (source, _) = tracks;
     let app = build(place, plugin, tracks).await?;
     let metrics = app.metrics().pipeline(PIPELINE);
-    let begun = Instant::now();
+    let clock = Clock::start();
     let mut running = start(app);
     let ended = || metrics.done.get() + metrics.filtered.get() + metrics.dead.get();
     while ended() < n_events {
@@ -49,12 +49,12 @@ pub(super) async fn carry(
         }
     }
     source.until_acked(DURABLE, n_events).await?;
-    let took = begun.elapsed();
+    let lap = clock.stop(n_events);
     running.end().await?;
     let done = metrics.done.get();
     anyhow::ensure!(done == n_events, "{done} of {n_events} events were done");
     source.stream.delete_consumer(DURABLE).await?;
-    Ok(took)
+    Ok(lap)
 }
 
 /// A runtime with the pipeline, ready to run.

@@ -4,10 +4,10 @@ use super::super::print::Printer;
 use super::Args;
 use super::figures::{Figures, median, range, rounded};
 use super::forwarder::forward;
+use super::lap::Lap;
 use super::pipeline::carry;
 use super::place::Place;
 use super::streams::Track;
-use std::time::Duration;
 
 /// Both sides in turns, the forwarder first and last: each turn of the pipeline is compared with
 /// the forwarder's before and after it, each of the forwarder's with its next.
@@ -33,29 +33,43 @@ pub(super) async fn measure(
     turn.pipeline().await?;
     let (mut forwarder, mut pipeline) = (vec![turn.forwarder().await?], Vec::new());
     for round in 1..=args.rounds {
-        pipeline.push(turn.pipeline().await?);
-        forwarder.push(turn.forwarder().await?);
-        if let (Some(bare), Some(ours)) = (forwarder.last(), pipeline.last()) {
-            printer.note(&format!(
-                "round {round}: forwarder {bare:.0} events/s, pipeline {ours:.0}"
-            ));
-        }
+        let ours = turn.pipeline().await?;
+        let bare = turn.forwarder().await?;
+        printer.note(&format!("round {round}: pipeline {ours}, forwarder {bare}"));
+        pipeline.push(ours);
+        forwarder.push(bare);
     }
     turn.source.lift().await?;
+    compare(&forwarder, &pipeline, figures);
+    figures.all_arrived = true;
+    Ok(())
+}
+
+fn compare(forwarder: &[Lap], pipeline: &[Lap], figures: &mut Figures) {
     let neighbours = || forwarder.iter().zip(forwarder.iter().skip(1));
-    let control: Vec<_> = neighbours().map(|(before, after)| after / before).collect();
-    let ratios: Vec<_> = neighbours()
-        .zip(&pipeline)
-        .map(|((before, after), ours)| ours / f64::midpoint(*before, *after))
+    let control: Vec<_> = neighbours()
+        .map(|(before, after)| after.rate / before.rate)
         .collect();
-    figures.forwarder_eps = median(&forwarder).map(f64::round);
-    figures.at_least_once_eps = median(&pipeline).map(f64::round);
+    let ratios: Vec<_> = neighbours()
+        .zip(pipeline)
+        .map(|((before, after), ours)| ours.rate / f64::midpoint(before.rate, after.rate))
+        .collect();
+    let rate = |laps: &[Lap]| {
+        let rates: Vec<_> = laps.iter().map(|lap| lap.rate).collect();
+        median(&rates).map(f64::round)
+    };
+    let cost = |laps: &[Lap]| {
+        let costs: Vec<_> = laps.iter().filter_map(Lap::total_cost).collect();
+        median(&costs).map(|cost| rounded(cost, 1))
+    };
+    figures.forwarder_eps = rate(forwarder);
+    figures.forwarder_cpu_us = cost(forwarder);
+    figures.at_least_once_eps = rate(pipeline);
+    figures.at_least_once_cpu_us = cost(pipeline);
     figures.forwarder_aa_ratio = median(&control).map(|ratio| rounded(ratio, 3));
     figures.forwarder_aa_range = range(&control);
     figures.ratio_at_least_once = median(&ratios).map(|ratio| rounded(ratio, 3));
     figures.ratio_at_least_once_range = range(&ratios);
-    figures.all_arrived = true;
-    Ok(())
 }
 
 struct Turn<'a> {
@@ -65,28 +79,28 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Events per second of the forwarder.
-    async fn forwarder(&self) -> anyhow::Result<f64> {
+    /// The forwarder's.
+    async fn forwarder(&self) -> anyhow::Result<Lap> {
         let target = Track::lay(self.place, "forwarded").await?;
         let (url, n_events) = (&self.place.url, self.args.events);
-        let took = Box::pin(forward(url, &self.source, &target, n_events)).await?;
-        self.rate(target, took).await
+        let lap = Box::pin(forward(url, &self.source, &target, n_events)).await?;
+        self.check(target).await?;
+        Ok(lap)
     }
 
-    /// Events per second of the pipeline.
-    async fn pipeline(&self) -> anyhow::Result<f64> {
+    /// The pipeline's.
+    async fn pipeline(&self) -> anyhow::Result<Lap> {
         let target = Track::lay(self.place, "carried").await?;
         let tracks = (&self.source, &target);
         let plugin = self.args.plugin.as_deref();
-        let took = Box::pin(carry(self.place, plugin, tracks, self.args.events)).await?;
-        self.rate(target, took).await
+        let lap = Box::pin(carry(self.place, plugin, tracks, self.args.events)).await?;
+        self.check(target).await?;
+        Ok(lap)
     }
 
-    /// The rate, once it is sure that everything has arrived.
-    async fn rate(&self, target: Track, took: Duration) -> anyhow::Result<f64> {
+    /// Makes sure that everything has arrived.
+    async fn check(&self, target: Track) -> anyhow::Result<()> {
         target.expect(self.args.events).await?;
-        target.lift().await?;
-        let n_events = u32::try_from(self.args.events)?;
-        Ok(f64::from(n_events) / took.as_secs_f64())
+        target.lift().await
     }
 }
