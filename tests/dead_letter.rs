@@ -244,18 +244,19 @@ async fn an_event_whose_letter_could_not_be_stored_is_given_back_at_shutdown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_secret_is_in_no_error_of_a_letter() {
+async fn a_secret_is_in_no_letter_and_no_log_line() {
     let env = TestEnv::start().await;
     std::fs::write(env.folder().join("token"), "hunter22\n").unwrap();
     let secret = r#"
         [plugins.keeper]
         path = "${PROBE}"
+        config = { start = "log" }
         grants = { secrets = ["token"] }
         [secrets.token]
         file = "token"
     "#;
-    let config = [secret, &PIPELINE.replace("\"probe\"", "\"keeper\"")].concat();
-    let runtime = env.run_with_parts(&config).await;
+    let pipeline = PIPELINE.replace("\"probe\"", "\"keeper\"");
+    let process = env.spawn(&[PARTS, secret, &pipeline].concat()).await;
     let ask = json!({"do": "secret", "name": "token"});
     let tell = "the CRM refused $results";
     let endings = [
@@ -267,9 +268,9 @@ async fn a_secret_is_in_no_error_of_a_letter() {
         let data = json!({"key": "k", "steps": [ask, ending]});
         env.send("src.a", &Ce::new(n).data(data)).await;
     }
-    runtime.settled("p", 3).await;
+    let buried = async || env.letters().await.len() == 3;
+    eventually("three letters are stored", buried).await;
     let letters = env.letters().await;
-    assert_eq!(letters.len(), 3);
     for letter in &letters {
         assert!(letter.error.contains("[secret token]"), "{}", letter.error);
     }
@@ -277,5 +278,8 @@ async fn a_secret_is_in_no_error_of_a_letter() {
         let text = String::from_utf8_lossy(&message.payload).into_owned();
         assert!(!text.contains("hunter22"), "{text}");
     }
-    check_law(&runtime.drain().await);
+    let log = process.log();
+    assert!(log.contains("token=[secret token]"), "{log}");
+    check_law_of(&process.drain().await);
+    assert!(!log.contains("hunter22"), "{log}");
 }
