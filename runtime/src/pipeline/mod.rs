@@ -126,8 +126,8 @@ impl Pipeline {
         let (plan, held, end) = match outcome {
             Outcome::Apply { plan, held } => (plan, held, End::Done),
             Outcome::Filtered { plan, held } => (plan, held, End::Filtered),
-            Outcome::Retry(failure) => return self.try_again(work, failure).await,
-            Outcome::Dead(failure) => return self.bury(work, failure).await,
+            Outcome::Retry(failure) => return Box::pin(self.try_again(work, failure)).await,
+            Outcome::Dead(failure) => return Box::pin(self.bury(work, failure)).await,
         };
         let applied = self.coordinator.apply(&plan, &work.envelope).await;
         match outcome::after_apply(applied, work.conflicts < CONFLICTS) {
@@ -140,8 +140,8 @@ impl Pipeline {
                 work.conflicts += u32::from(counted);
                 Step::Again
             }
-            outcome::After::Retry(failure) => self.try_again(work, failure).await,
-            outcome::After::Dead(failure) => self.bury(work, failure).await,
+            outcome::After::Retry(failure) => Box::pin(self.try_again(work, failure)).await,
+            outcome::After::Dead(failure) => Box::pin(self.bury(work, failure)).await,
         }
     }
 

@@ -7,7 +7,7 @@ use super::host::{Capture, Overlay, Services};
 use super::manifest::Manifest;
 use crate::event::{Envelope, EventId, Verdict};
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -199,7 +199,8 @@ impl Instance {
         store.set_epoch_deadline(1);
         // So that `bounded` can look at the time, and others get their turn.
         store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
-        let plugin = bounded(pre.instantiate_async(&mut store), START_TIME, START_TIME).await;
+        let call = pre.instantiate_async(&mut store);
+        let plugin = bounded(pin!(call), START_TIME, START_TIME).await;
         let started = |error: wasmtime::Error| PluginError::Start {
             plugin: plugin_name.clone(),
             function: "start",
@@ -216,7 +217,8 @@ impl Instance {
         self.begin(None, START_TIME);
         let handler = self.plugin.syncline_plugin_handler();
         let call = handler.call_describe(&mut self.store);
-        match bounded(call, START_TIME, START_TIME).await {
+        let described = bounded(pin!(call), START_TIME, START_TIME).await;
+        match described {
             Ok(manifest) => Ok(bindings::manifest(manifest)),
             Err(error) => Err(self.start_fault("describe", &error)),
         }
@@ -234,7 +236,8 @@ impl Instance {
         };
         let handler = self.plugin.syncline_plugin_handler();
         let call = handler.call_init(&mut self.store, context);
-        match bounded(call, START_TIME, START_TIME).await {
+        let begun = bounded(pin!(call), START_TIME, START_TIME).await;
+        match begun {
             Ok(Ok(())) => Ok(()),
             Ok(Err(fault)) => Err(PluginError::Settings {
                 plugin: services.plugin.clone(),
@@ -255,8 +258,12 @@ impl Instance {
         let limits = &limits.limits;
         self.begin(Some(envelope.origin.id.clone()), limits.time);
         self.store.data_mut().overlay = overlay;
-        let call = bindings::process(&self.plugin, &mut self.store, envelope, attempt);
-        let result = match bounded(call, limits.time, limits.host_time).await {
+        let answer = {
+            let (plugin, store) = (&self.plugin, &mut self.store);
+            let call = pin!(bindings::process(plugin, store, envelope, attempt));
+            bounded(call, limits.time, limits.host_time).await
+        };
+        let result = match answer {
             Ok(answer) => bindings::verdict(answer, limits),
             Err(error) => Err(fault(&self.store, &error, limits.time, limits.host_time)),
         };
@@ -293,13 +300,12 @@ fn ticks(limit: Duration) -> u64 {
 /// Bounds a call: guest time is what its polls take, and a guest that only computes ends its poll
 /// with every tick. Waiting in host calls, and for a turn, is everything else.
 async fn bounded<T>(
-    call: impl Future<Output = wasmtime::Result<T>>,
+    mut call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
     guest_time: Duration,
     host_time: Duration,
 ) -> wasmtime::Result<T> {
-    let mut call = pin!(call);
     let mut spent = Duration::ZERO;
-    let call = std::future::poll_fn(|context| {
+    let mut call = std::future::poll_fn(|context| {
         let started = Instant::now();
         let polled = call.as_mut().poll(context);
         if polled.is_pending() {
@@ -310,7 +316,10 @@ async fn bounded<T>(
         }
         polled
     });
-    // The first poll runs the guest; the timer is only set when it waits.
+    // Most calls end in their first poll: they need no timer.
+    if let Poll::Ready(result) = futures::poll!(&mut call) {
+        return result;
+    }
     match tokio::time::timeout(guest_time + host_time, call).await {
         Ok(result) => result,
         Err(_) => Err(wasmtime::Error::new(Broken::Waiting)),

@@ -76,18 +76,29 @@ impl Version {
             None => self.lease().await?,
         };
         match self.call_on(lease, envelope, attempt, session).await {
+            // Boxed as all that is rare: the future of every event would be as large.
             Err(CallError::Trap { message, .. }) => {
-                let (plugin, pipeline) = (&self.services.plugin, &self.services.pipeline);
-                tracing::warn!(%plugin, %pipeline, event = %envelope.origin.id, %message,
-                    "plugin trapped, once more on a fresh instance");
-                let fresh = Lease {
-                    permit: self.permit().await?,
-                    instance: self.start().await?,
-                };
-                self.call_on(fresh, envelope, attempt, session).await
+                Box::pin(self.once_more(&message, envelope, attempt, session)).await
             }
             result => result,
         }
+    }
+
+    async fn once_more(
+        self: &Arc<Self>,
+        message: &str,
+        envelope: &Envelope,
+        attempt: u32,
+        session: &mut Session,
+    ) -> Result<Verdict, CallError> {
+        let (plugin, pipeline) = (&self.services.plugin, &self.services.pipeline);
+        tracing::warn!(%plugin, %pipeline, event = %envelope.origin.id, %message,
+            "plugin trapped, once more on a fresh instance");
+        let fresh = Lease {
+            permit: self.permit().await?,
+            instance: self.start().await?,
+        };
+        self.call_on(fresh, envelope, attempt, session).await
     }
 
     async fn call_on(
@@ -120,12 +131,19 @@ impl Version {
         let warm = self.idle.lock().pop();
         let instance = match warm {
             Some(instance) => instance,
-            None => self.start().await?,
+            None => Box::pin(self.start()).await?,
         };
         Ok(Lease { instance, permit })
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, CallError> {
+        match self.permits.clone().try_acquire_owned() {
+            Ok(permit) => Ok(permit),
+            Err(_) => Box::pin(self.wait_for_permit()).await,
+        }
+    }
+
+    async fn wait_for_permit(&self) -> Result<OwnedSemaphorePermit, CallError> {
         // Events that hold instances of each other's plugins would wait for ever.
         let limit = self.services.limits.host_time;
         let permit = tokio::time::timeout(limit, self.permits.clone().acquire_owned()).await;

@@ -155,7 +155,7 @@ impl Kv {
         } else {
             payload
         };
-        headers.insert(reserved::MESSAGE_ID, cause.message_id.as_str());
+        headers.insert(reserved::MESSAGE_ID, &*cause.message_id);
         headers.insert(reserved::EVENT_ID, cause.event_id.as_str());
         if !cause.stream.is_empty() {
             headers.insert(reserved::SOURCE_STREAM, &*cause.stream);
@@ -223,7 +223,7 @@ impl Current {
 
     /// Whether this very effect wrote the entry, in an attempt that was not known to have succeeded.
     fn is_of(&self, cause: &Cause) -> bool {
-        self.message_id.as_deref() == Some(&cause.message_id)
+        self.message_id.as_deref() == Some(&*cause.message_id)
     }
 
     /// Whether a later event of the same source has written the entry.

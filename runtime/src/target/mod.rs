@@ -11,6 +11,7 @@ use crate::event::{EventId, Operation, OrderingKey, PlannedEffect};
 use async_nats::jetstream;
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ pub struct Cause {
     /// W3C trace context of the event.
     pub traceparent: Option<String>,
     /// What JetStream deduplicates the effect by.
-    pub message_id: String,
+    pub message_id: Arc<str>,
 }
 
 /// An entity as a target holds it.
@@ -114,12 +115,12 @@ impl Target {
 
     /// Applies one effect. An answer that does not come in time is [`Answer::Unknown`].
     pub async fn apply(&self, effect: &PlannedEffect, cause: &Cause) -> Answer {
-        let applied = async {
+        let applied = pin!(async {
             match &self.kind {
                 Opened::Subject(target) => target.apply(effect, cause).await,
-                Opened::Kv(target) => target.apply(&effect.effect, cause).await,
+                Opened::Kv(target) => Box::pin(target.apply(&effect.effect, cause)).await,
             }
-        };
+        });
         tokio::time::timeout(self.timeout, applied)
             .await
             .unwrap_or_else(|_| Answer::Unknown(format!("no answer within {:?}", self.timeout)))

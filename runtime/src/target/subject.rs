@@ -4,9 +4,10 @@ use super::answer::of_publish_error;
 use super::template::SubjectTemplate;
 use super::{Answer, Cause, Found, ReadError};
 use crate::event::{Effect, Headers, Operation, PlannedEffect, reserved};
-use async_nats::HeaderMap;
 use async_nats::jetstream::{self, context::GetStreamErrorKind, message::PublishMessage, stream};
+use async_nats::{HeaderMap, HeaderName};
 use bytes::Bytes;
+use std::borrow::Cow;
 
 #[derive(Debug)]
 pub(super) struct Subject {
@@ -129,26 +130,32 @@ fn headers(planned: &PlannedEffect, cause: &Cause) -> HeaderMap {
     for (name, value) in effect.headers.iter() {
         headers.append(name, value);
     }
-    headers.insert(reserved::MESSAGE_ID, cause.message_id.as_str());
-    headers.insert(reserved::OPERATION, effect.operation.as_str());
-    headers.insert(reserved::KEY, one_line(&effect.key).as_str());
-    headers.insert(reserved::EVENT_ID, cause.event_id.as_str());
-    headers.insert(reserved::EFFECT_ID, planned.id.as_str());
+    // A name that is known beforehand is not copied.
+    let mut set = |name, value: &str| headers.insert(HeaderName::from_static(name), value);
+    set(reserved::MESSAGE_ID, &cause.message_id);
+    set(reserved::OPERATION, effect.operation.as_str());
+    set(reserved::KEY, &one_line(&effect.key));
+    set(reserved::EVENT_ID, cause.event_id.as_str());
+    set(reserved::EFFECT_ID, &planned.id);
     if let Some(entity) = &effect.entity {
-        headers.insert(reserved::ENTITY, one_line(entity).as_str());
+        set(reserved::ENTITY, &one_line(entity));
     }
     if let Some(content_type) = &effect.content_type {
-        headers.insert(reserved::CONTENT_TYPE, one_line(content_type).as_str());
+        set(reserved::CONTENT_TYPE, &one_line(content_type));
     }
     if let Some(traceparent) = &cause.traceparent {
-        headers.insert(reserved::TRACEPARENT, one_line(traceparent).as_str());
+        set(reserved::TRACEPARENT, &one_line(traceparent));
     }
     headers
 }
 
 /// A header value ends at a line break: what comes from outside must not begin another header.
-fn one_line(text: &str) -> String {
-    text.replace(['\r', '\n'], " ")
+fn one_line(text: &str) -> Cow<'_, str> {
+    if text.contains(['\r', '\n']) {
+        text.replace(['\r', '\n'], " ").into()
+    } else {
+        text.into()
+    }
 }
 
 async fn find_stream(

@@ -3,15 +3,22 @@
 
 use super::{Applied, Coordinator, Setback};
 use crate::event::{Envelope, Operation, Plan, PlannedEffect, encode_hash};
-use crate::plugin::StateError;
+use crate::plugin::{State, StateError};
 use crate::target::{Answer, Cause};
 use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
 
 impl Coordinator {
     pub(super) async fn apply_at_least_once(&self, plan: &Plan, envelope: &Envelope) -> Applied {
-        let Some(state) = self.state.as_ref().filter(|_| !plan.writes.is_empty()) else {
-            return self.apply_effects(plan, envelope).await;
-        };
+        match &self.state {
+            Some(state) if !plan.writes.is_empty() => {
+                Box::pin(self.apply_with_state(state, plan, envelope)).await
+            }
+            _ => self.apply_effects(plan, envelope).await,
+        }
+    }
+
+    async fn apply_with_state(&self, state: &State, plan: &Plan, envelope: &Envelope) -> Applied {
         // Seen to hold before the first effect, and held until the state is written: an event that
         // has to be thought again has sent nothing.
         let _guard = self.state_locks.acquire(plan).await;
@@ -65,7 +72,7 @@ impl Coordinator {
 
     /// The same only for the same change: code that was swapped between two attempts and now asks
     /// for something else is not swallowed as a duplicate.
-    fn message_id(&self, planned: &PlannedEffect, envelope: &Envelope) -> String {
+    fn message_id(&self, planned: &PlannedEffect, envelope: &Envelope) -> Arc<str> {
         let effect = &planned.effect;
         let mut hash = Sha256::new();
         let parts: [&[u8]; 6] = [
@@ -84,7 +91,7 @@ impl Coordinator {
         hash.update(planned.id.as_bytes());
         hash.update([0]);
         hash.update(&effect.payload);
-        encode_hash(&hash.finalize()).to_string()
+        encode_hash(&hash.finalize())
     }
 }
 

@@ -71,7 +71,7 @@ impl Coordinator {
     /// Changes the world as `plan` says, because of `envelope`.
     pub async fn apply(&self, plan: &Plan, envelope: &Envelope) -> Applied {
         if let Some(letter) = &plan.dead_letter {
-            return match self.dead_letters.store(letter).await {
+            return match Box::pin(self.dead_letters.store(letter)).await {
                 Ok(()) => Applied::Done,
                 Err(error) => Applied::Unknown(Setback {
                     place: crate::dead_letter::STREAM.to_owned(),
