@@ -36,7 +36,7 @@ macro_rules! assert_said {
 }
 
 /// `syncline ARGS` in `dir`, with the guests' files in its environment.
-fn in_dir(dir: &Path, args: &[&str], stdin: &str) -> Said {
+pub(crate) fn in_dir(dir: &Path, args: &[&str], stdin: &str) -> Said {
     let mut command = command(dir, args.iter().copied());
     command.envs(guests::all());
     command.env("SYNCLINE_CACHE", &*TestEnv::cache());

@@ -103,6 +103,7 @@ fn envelope(data: &str) -> Envelope {
         sequence: 1,
         key: "order-7".into(),
         maybe_seen: false,
+        generation: 0,
     };
     Envelope {
         event: Arc::new(event),

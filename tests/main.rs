@@ -19,6 +19,7 @@ mod hot_load;
 mod isolation;
 mod languages;
 mod ordering;
+mod replay;
 mod routing;
 mod sdk;
 mod state;

@@ -64,6 +64,8 @@ pub struct PipelineMetrics {
     pub unkeyed: Counter,
     /// Copies of an event that was in flight already.
     pub redelivered: Counter,
+    /// Dead letters that were taken on again.
+    pub replayed: Counter,
     drops: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -97,6 +99,8 @@ pub struct PipelineCounts {
     pub unkeyed: u64,
     /// See [`PipelineMetrics::redelivered`].
     pub redelivered: u64,
+    /// See [`PipelineMetrics::replayed`].
+    pub replayed: u64,
     /// How often plugins dropped, by reason.
     pub drops: BTreeMap<String, u64>,
 }
@@ -161,6 +165,7 @@ impl PipelineMetrics {
             unrouted: self.unrouted.get(),
             unkeyed: self.unkeyed.get(),
             redelivered: self.redelivered.get(),
+            replayed: self.replayed.get(),
             drops: self.drops.lock().clone(),
         }
     }

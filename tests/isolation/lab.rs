@@ -113,6 +113,7 @@ fn envelope(data: String) -> Envelope {
         sequence: 1,
         key: "k".into(),
         maybe_seen: false,
+        generation: 0,
     };
     Envelope {
         event: Arc::new(event),

@@ -1,13 +1,14 @@
 //! How the rooms are joined: from a configuration to a runtime, and to its end.
 
 mod connection;
+mod replays;
 mod retrieve;
 mod validate;
 
 use crate::config::Config;
 use crate::dead_letter::{DeadLetterError, DeadLetters};
 use crate::event::Delivery;
-use crate::intake::{Handler, Intake, IntakeError};
+use crate::intake::{self, Handler, Intake, IntakeError};
 use crate::pipeline::{self, Pipeline};
 use crate::plugin::{
     self, Engine, EngineConfig, PluginError, Plugins, Secrets, State, Surroundings, Use,
@@ -267,8 +268,13 @@ impl Shared {
             let pipeline = pipeline.clone();
             async move { pipeline.handle(delivery).await }.boxed()
         });
-        let shutdown = self.shutdown.clone();
-        Ok(Intake::open(&self.context, &config.intake, metrics, shutdown, handler).await?)
+        let parts = intake::Parts {
+            metrics,
+            shutdown: self.shutdown.clone(),
+            handler,
+            replays: replays::of(&config.name, &self.dead_letters)?,
+        };
+        Ok(Intake::open(&self.context, &config.intake, parts).await?)
     }
 }
 

@@ -1,24 +1,23 @@
 //! `syncline dlq`: the events that were given up.
 
+mod pick;
+mod purge;
+mod replay;
+
 use super::connection::NatsArgs;
 use super::failure::{Exit, Failure};
 use super::print::Printer;
 use clap::Subcommand;
-use serde::Deserialize as _;
-use serde::de::IntoDeserializer as _;
-use serde::de::value::Error as ValueError;
-use std::time::SystemTime;
+use pick::Filter;
 use syncline::dead_letter::{DeadLetters, LetterSummary, Selection};
-use syncline::event::DeadReason;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// What `dlq list` shows of each.
 const COLUMNS: [&str; 7] = ["id", "at", "reason", "key", "type", "attempts", "error"];
 /// The longest text in one cell.
 const LONGEST_CELL: usize = 60;
 
-/// Look at dead letters: events that will not be tried again by themselves
+/// Look at dead letters, handle them again, delete them: events that will not be tried again by
+/// themselves
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -29,34 +28,22 @@ pub(super) struct Args {
 enum Command {
     List(ListArgs),
     Show(ShowArgs),
+    Replay(replay::Args),
+    Purge(purge::Args),
 }
 
-/// List dead letters, oldest first
+/// List dead letters, oldest first: those that wait to be replayed
 #[derive(Debug, clap::Args)]
 struct ListArgs {
     #[command(flatten)]
     nats: NatsArgs,
 
-    /// Only of this pipeline
-    #[arg(long, value_name = "NAME")]
-    pipeline: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
 
-    /// Only with this ordering key
+    /// Those that were replayed, in place of those that wait
     #[arg(long)]
-    key: Option<String>,
-
-    /// Only given up for this reason: invalid, reject, trap, bad-answer, refused, conflict,
-    /// exhausted
-    #[arg(long, value_parser = reason)]
-    reason: Option<DeadReason>,
-
-    /// Only given up at or after this time: RFC 3339, or how long ago, as in `2h`
-    #[arg(long, value_name = "TIME", value_parser = point_in_time)]
-    since: Option<OffsetDateTime>,
-
-    /// Only given up before this time: RFC 3339, or how long ago
-    #[arg(long, value_name = "TIME", value_parser = point_in_time)]
-    until: Option<OffsetDateTime>,
+    replayed: bool,
 
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 1000)]
@@ -86,39 +73,38 @@ pub(super) async fn execute(args: &Args, printer: &Printer) -> anyhow::Result<Ex
     match &args.command {
         Command::List(args) => list(args, printer).await,
         Command::Show(args) => show(args, printer).await,
+        Command::Replay(args) => replay::execute(args, printer).await,
+        Command::Purge(args) => purge::execute(args, printer).await,
     }
 }
 
 async fn list(args: &ListArgs, printer: &Printer) -> anyhow::Result<Exit> {
     let letters = open(&args.nats).await?;
     let selection = Selection {
-        pipeline: args.pipeline.clone(),
-        key: args.key.clone(),
-        reason: args.reason,
-        since: args.since,
-        until: args.until,
+        replayed: args.replayed,
         limit: Some(args.limit),
+        ..args.filter.selection()
     };
     let found = letters.list(&selection).await?;
-    if args.json {
-        for letter in &found {
-            printer.json(letter)?;
-        }
-        return Ok(Exit::Fine);
-    }
-    if found.is_empty() {
-        printer.line("no dead letters")?;
-        return Ok(Exit::Fine);
-    }
-    let rows: Vec<_> = found.iter().map(row).collect();
-    printer.table(&COLUMNS, &rows)?;
-    if found.len() == args.limit {
+    print(&found, args.json, printer)?;
+    if found.len() == args.limit && !args.json {
         printer.note(&format!(
             "only the first {} are shown: --limit N shows more",
             args.limit
         ));
     }
     Ok(Exit::Fine)
+}
+
+fn print(letters: &[LetterSummary], json: bool, printer: &Printer) -> anyhow::Result<()> {
+    if json {
+        return letters.iter().try_for_each(|letter| printer.json(letter));
+    }
+    if letters.is_empty() {
+        return printer.line("no dead letters");
+    }
+    let rows: Vec<_> = letters.iter().map(row).collect();
+    printer.table(&COLUMNS, &rows)
 }
 
 fn row(letter: &LetterSummary) -> Vec<String> {
@@ -162,46 +148,14 @@ fn cell(text: &str) -> String {
     line.chars().take(LONGEST_CELL).chain(['…']).collect()
 }
 
-fn reason(text: &str) -> Result<DeadReason, String> {
-    DeadReason::deserialize(text.into_deserializer()).map_err(|error: ValueError| error.to_string())
-}
-
-/// A point in time: RFC 3339, or how long ago.
-fn point_in_time(text: &str) -> Result<OffsetDateTime, String> {
-    if let Ok(ago) = humantime::parse_duration(text) {
-        let point = SystemTime::now().checked_sub(ago);
-        return point
-            .map(Into::into)
-            .ok_or_else(|| "that is too long ago".to_owned());
-    }
-    OffsetDateTime::parse(text, &Rfc3339).map_err(|_| {
-        "neither a time like 2026-01-31T12:00:00Z nor a duration like `2h` ago".to_owned()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_points_or_how_long_ago() {
-        let point = point_in_time("2026-01-31T12:00:00+01:00").unwrap();
-        assert_eq!(point.unix_timestamp(), 1_769_857_200);
-        let ago = OffsetDateTime::now_utc() - point_in_time("2h").unwrap();
-        assert!(ago.whole_minutes() >= 119, "{ago}");
-        assert!(point_in_time("yesterday").is_err());
-    }
 
     #[test]
     fn a_cell_is_one_short_line() {
         assert_eq!(cell("a\nb"), "a");
         assert_eq!(cell(&"x".repeat(61)).chars().count(), 61);
         assert_eq!(cell(""), "");
-    }
-
-    #[test]
-    fn reasons_are_those_of_dead_letters() {
-        assert_eq!(reason("bad-answer"), Ok(DeadReason::BadAnswer));
-        assert!(reason("boredom").unwrap_err().contains("exhausted"));
     }
 }

@@ -105,6 +105,7 @@ impl EventLine {
             sequence,
             key: key.unwrap_or(&event.id).into(),
             maybe_seen: false,
+            generation: 0,
         };
         Envelope {
             event: Arc::new(event),

@@ -18,6 +18,7 @@ mod lines;
 mod logging;
 mod message;
 mod new;
+mod pace;
 mod place;
 mod print;
 mod project;

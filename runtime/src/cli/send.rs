@@ -4,12 +4,11 @@ use super::connection::NatsArgs;
 use super::failure::{Exit, Failure};
 use super::lines::Lines;
 use super::message::Form;
+use super::pace::{Pace, rate};
 use super::print::Printer;
 use super::publish::{Publisher, Tally};
 use indicatif::ProgressBar;
 use std::io::IsTerminal as _;
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// Publish NDJSON events from stdin as CloudEvents and wait for every acknowledgement
 ///
@@ -122,52 +121,4 @@ fn report(args: &Args, tally: Tally, printer: &Printer) -> anyhow::Result<()> {
     printer.line(&format!(
         "sent {sent}, acked {acked} ({duplicates} duplicates){failed}"
     ))
-}
-
-/// Keeps to a rate: event number n is not sent before its time, however long others took.
-struct Pace {
-    rate: Option<f64>,
-    started: Instant,
-    n_sent: u32,
-}
-
-impl Pace {
-    fn new(rate: Option<f64>) -> Self {
-        Self {
-            rate,
-            started: Instant::now(),
-            n_sent: 0,
-        }
-    }
-
-    async fn wait(&mut self) {
-        let Some(rate) = self.rate else { return };
-        // Starts anew now and then, so that the count stays small.
-        if self.n_sent == 1 << 20 {
-            *self = Self::new(self.rate);
-        }
-        let due = Duration::try_from_secs_f64(f64::from(self.n_sent) / rate).unwrap_or_default();
-        self.n_sent += 1;
-        tokio::time::sleep_until(self.started + due).await;
-    }
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
-        _ => Err("write a number above zero: events per second".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rates_are_above_zero() {
-        assert_eq!(rate("0.5"), Ok(0.5));
-        for wrong in ["0", "-1", "NaN", "inf", "x"] {
-            assert!(rate(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -1,12 +1,18 @@
 //! The waiting room: events that will not be tried again by themselves, stored whole.
 
+mod purge;
 mod record;
+mod replay;
 mod selection;
 mod stream;
 
 pub use record::{Letter, LetterSummary};
+pub use replay::{Replayed, consumer_of, requests_for};
 pub use selection::Selection;
 pub use stream::{DeadLetterError, DeadLetters};
 
 /// The stream that dead letters lie in.
 pub const STREAM: &str = "SYNCLINE_DLQ";
+
+/// Subjects of dead letters are `syncline.dlq.PIPELINE.K`.
+const SUBJECT_PREFIX: &str = "syncline.dlq.";

@@ -12,6 +12,9 @@ pub struct Letter {
     pub id: String,
     /// The pipeline that gave the event up.
     pub pipeline: String,
+    /// How often the event had been replayed before.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub generation: u32,
     /// When it was stored, RFC 3339.
     pub at: String,
     /// Why.
@@ -59,6 +62,14 @@ pub struct Letter {
     pub payload_object: Option<String>,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the shape that serde asks for"
+)]
+fn is_zero(generation: &u32) -> bool {
+    *generation == 0
+}
+
 /// A line of `syncline dlq list`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LetterSummary {
@@ -78,6 +89,19 @@ pub struct LetterSummary {
     pub attempts: u32,
     /// See [`Letter::error`].
     pub error: String,
+    /// See [`Letter::generation`].
+    pub generation: u32,
+    /// Whether it was asked to be replayed, so that it waits for nobody any more.
+    pub replayed: bool,
+    /// Its position on the stream of dead letters.
+    #[serde(skip)]
+    pub sequence: u64,
+    /// The position of the request for its replay.
+    #[serde(skip)]
+    pub request: Option<u64>,
+    /// See [`Letter::payload_object`].
+    #[serde(skip)]
+    pub payload_object: Option<String>,
 }
 
 impl Letter {
@@ -91,6 +115,7 @@ impl Letter {
         Self {
             id: format!("{}.{}", letter.pipeline, letter.id),
             pipeline: letter.pipeline.clone(),
+            generation: letter.generation,
             at,
             reason: letter.reason,
             error: letter.error.clone(),
@@ -113,9 +138,9 @@ impl Letter {
         }
     }
 
-    /// The letter in one line.
+    /// The letter in one line; `sequence` is its position on the stream.
     #[must_use]
-    pub fn summary(&self) -> LetterSummary {
+    pub fn summary(&self, sequence: u64) -> LetterSummary {
         LetterSummary {
             id: self.id.clone(),
             pipeline: self.pipeline.clone(),
@@ -125,6 +150,11 @@ impl Letter {
             event_type: self.event_type.clone(),
             attempts: self.attempts,
             error: self.error.clone(),
+            generation: self.generation,
+            replayed: false,
+            sequence,
+            request: None,
+            payload_object: self.payload_object.clone(),
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Selection {
     pub since: Option<OffsetDateTime>,
     /// Stored before this time.
     pub until: Option<OffsetDateTime>,
+    /// Those that were replayed, in place of those that are open.
+    pub replayed: bool,
     /// At most so many.
     pub limit: Option<usize>,
 }

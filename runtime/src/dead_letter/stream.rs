@@ -1,7 +1,8 @@
 //! Dead letters on their JetStream stream: stored, listed, read.
 
 use super::record::{Letter, LetterSummary};
-use super::{STREAM, Selection};
+use super::replay::REPLAY_PREFIX;
+use super::{STREAM, SUBJECT_PREFIX, Selection};
 use crate::event::DeadLetter;
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{self, DeliverPolicy, pull};
@@ -12,12 +13,11 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::io::AsyncReadExt as _;
 
-/// Subjects are `syncline.dlq.PIPELINE.K`.
-const SUBJECT_PREFIX: &str = "syncline.dlq.";
 /// Payloads that do not fit beside their context lie here.
 const BUCKET: &str = "SYNCLINE_DLQ_PAYLOADS";
 /// Room for the headers that publishing adds.
@@ -47,20 +47,42 @@ impl DeadLetters {
         let config = stream::Config {
             name: STREAM.to_owned(),
             description: Some("Events that Syncline gave up".to_owned()),
-            subjects: vec![format!("{SUBJECT_PREFIX}>")],
+            subjects: vec![format!("{SUBJECT_PREFIX}>"), format!("{REPLAY_PREFIX}>")],
             // A letter that does not fit must be refused, never push out another.
             discard: stream::DiscardPolicy::New,
             allow_direct: true,
             ..Default::default()
         };
-        let stream = context
-            .get_or_create_stream(config)
+        let attempted = format!("cannot open the stream {STREAM}");
+        let mut stream = context
+            .get_or_create_stream(config.clone())
             .await
-            .map_err(|error| failed(&format!("cannot open the stream {STREAM}"), &error))?;
+            .map_err(|error| failed(&attempted, &error))?;
+        let mut found = stream.cached_info().config.clone();
+        // Made by a version that knew no replays.
+        if found.subjects != config.subjects {
+            found.subjects = config.subjects;
+            context
+                .update_stream(&found)
+                .await
+                .map_err(|error| failed(&attempted, &error))?;
+            stream = context
+                .get_stream(STREAM)
+                .await
+                .map_err(|error| failed(&attempted, &error))?;
+        }
         Ok(Self {
             context: context.clone(),
             stream,
         })
+    }
+
+    pub(super) fn context(&self) -> &jetstream::Context {
+        &self.context
+    }
+
+    pub(super) fn stream(&self) -> &stream::Stream {
+        &self.stream
     }
 
     /// Whether the connection to NATS stands.
@@ -119,6 +141,20 @@ impl DeadLetters {
         Ok(())
     }
 
+    pub(super) async fn delete_payload(
+        &self,
+        name: &str,
+        attempted: &str,
+    ) -> Result<(), DeadLetterError> {
+        let deleted = self.payloads(attempted).await?.delete(name).await;
+        match deleted {
+            Err(error) if error.kind() != object_store::DeleteErrorKind::NotFound => {
+                Err(failed(attempted, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn payloads(&self, attempted: &str) -> Result<ObjectStore, DeadLetterError> {
         if let Ok(store) = self.context.get_object_store(BUCKET).await {
             return Ok(store);
@@ -139,12 +175,15 @@ impl DeadLetters {
     /// When the stream cannot be read to its end.
     pub async fn list(&self, selection: &Selection) -> Result<Vec<LetterSummary>, DeadLetterError> {
         let attempted = "cannot list the dead letters";
-        let filter = match &selection.pipeline {
-            Some(pipeline) => format!("{SUBJECT_PREFIX}{pipeline}.>"),
-            None => format!("{SUBJECT_PREFIX}>"),
-        };
+        let filter = selection
+            .pipeline
+            .as_ref()
+            .map_or_else(|| ">".to_owned(), |pipeline| format!("{pipeline}.>"));
         let config = pull::OrderedConfig {
-            filter_subject: filter,
+            filter_subjects: vec![
+                format!("{SUBJECT_PREFIX}{filter}"),
+                format!("{REPLAY_PREFIX}{filter}"),
+            ],
             deliver_policy: DeliverPolicy::All,
             ..Default::default()
         };
@@ -158,21 +197,32 @@ impl DeadLetters {
             .messages()
             .await
             .map_err(|error| failed(attempted, &error))?;
-        let mut listed = Vec::new();
-        while pending > 0 && selection.limit.is_none_or(|limit| listed.len() < limit) {
+        let mut listed: Vec<LetterSummary> = Vec::new();
+        let mut by_id: HashMap<String, Vec<usize>> = HashMap::new();
+        while pending > 0 {
             let Some(message) = messages.next().await else {
                 break;
             };
             let message = message.map_err(|error| failed(attempted, &error))?;
-            pending = message
-                .info()
-                .map_err(|error| failed(attempted, &*error))?
-                .pending;
+            let place = message.info().map_err(|error| failed(attempted, &*error))?;
+            pending = place.pending;
+            if let Some(id) = message.subject.strip_prefix(REPLAY_PREFIX) {
+                for index in by_id.remove(id).unwrap_or_default() {
+                    if let Some(letter) = listed.get_mut(index) {
+                        (letter.replayed, letter.request) = (true, Some(place.stream_sequence));
+                    }
+                }
+                continue;
+            }
             let letter: Letter = decode(&message.payload, attempted)?;
             if selection.holds(&letter) {
-                listed.push(letter.summary());
+                let open = by_id.entry(letter.id.clone()).or_default();
+                open.push(listed.len());
+                listed.push(letter.summary(place.stream_sequence));
             }
         }
+        listed.retain(|letter| letter.replayed == selection.replayed);
+        listed.truncate(selection.limit.unwrap_or(usize::MAX));
         Ok(listed)
     }
 
@@ -188,11 +238,20 @@ impl DeadLetters {
             Err(error) if error.kind() == stream::DirectGetErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(&attempted, &error)),
         };
-        let mut letter: Letter = decode(&message.payload, &attempted)?;
+        self.whole(&message.payload, &attempted).await.map(Some)
+    }
+
+    /// The letter with its payload.
+    pub(super) async fn whole(
+        &self,
+        body: &[u8],
+        attempted: &str,
+    ) -> Result<Letter, DeadLetterError> {
+        let mut letter: Letter = decode(body, attempted)?;
         if let Some(object) = letter.payload_object.take() {
-            letter.payload_base64 = Some(self.read_payload(&object, &attempted).await?);
+            letter.payload_base64 = Some(self.read_payload(&object, attempted).await?);
         }
-        Ok(Some(letter))
+        Ok(letter)
     }
 
     async fn read_payload(&self, name: &str, attempted: &str) -> Result<String, DeadLetterError> {
@@ -222,6 +281,7 @@ fn message_id(letter: &DeadLetter) -> String {
         hash.update([0]);
     }
     hash.update(letter.original.sequence.to_le_bytes());
+    hash.update(letter.generation.to_le_bytes());
     format!("dead-{}", crate::event::encode_hash(&hash.finalize()))
 }
 
@@ -235,7 +295,10 @@ fn decode(body: &[u8], attempted: &str) -> Result<Letter, DeadLetterError> {
     serde_json::from_slice(body).map_err(|error| failed(attempted, &error))
 }
 
-fn failed(attempted: &str, error: &(impl std::fmt::Display + ?Sized)) -> DeadLetterError {
+pub(super) fn failed(
+    attempted: &str,
+    error: &(impl std::fmt::Display + ?Sized),
+) -> DeadLetterError {
     DeadLetterError {
         attempted: attempted.to_owned(),
         cause: error.to_string(),

@@ -1,6 +1,6 @@
 //! One copy of a message, and the right to answer for it once.
 
-use super::{Envelope, InvalidEvent, Original};
+use super::{Envelope, Failure, InvalidEvent, Operation, Original};
 use std::sync::Arc;
 
 /// A message that a source handed over, decoded where it could be.
@@ -13,8 +13,30 @@ pub struct Delivery {
     pub envelope: Envelope,
     /// Why it is no event, if it is none.
     pub fault: Option<InvalidEvent>,
+    /// What it went through before; for a replayed one only.
+    pub past: Option<Box<Past>>,
     /// The right to answer.
     pub receipt: Receipt,
+}
+
+/// What a dead letter brings along when its event is replayed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Past {
+    /// Its failed attempts.
+    pub history: Vec<Failure>,
+    /// Effects that targets accepted, and that are left out now: target, operation, key.
+    pub accepted: Vec<(String, Operation, String)>,
+}
+
+/// A message that comes again, out of a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recalled {
+    /// The message as it came first.
+    pub original: Original,
+    /// How often it was replayed, this time included.
+    pub generation: u32,
+    /// What it went through.
+    pub past: Past,
 }
 
 /// The answer to a delivery.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub use cloud_event::data_to_json;
 pub(crate) use cloud_event::is_attribute_name;
 pub use cloud_event::{Event, InvalidEvent, RawOrigin};
-pub use delivery::{Delivery, Disposition, Receipt, Settle};
+pub use delivery::{Delivery, Disposition, Past, Recalled, Receipt, Settle};
 pub use effect::{Effect, Operation, Precondition};
 pub(crate) use headers::header_fault;
 pub use headers::{Headers, reserved};
@@ -51,6 +51,8 @@ pub struct Origin {
     pub key: OrderingKey,
     /// True when an earlier run may already have applied some of the event's effects.
     pub maybe_seen: bool,
+    /// How often it was replayed as a dead letter.
+    pub generation: u32,
 }
 
 /// A message as a source hands it over, before it is decoded. Kept whole for dead letters.

@@ -112,6 +112,8 @@ pub struct DeadLetter {
     pub pipeline: String,
     /// The event's identity.
     pub id: EventId,
+    /// How often it had been replayed.
+    pub generation: u32,
     /// Its ordering key.
     pub key: String,
     /// Its CloudEvents `id`, `source` and `type`, where it could be decoded.

@@ -1,7 +1,7 @@
 //! A core NATS subscription. Nothing is sent again: what is lost before it ends is lost.
 
 use super::config::Config;
-use super::decode::{Place, decode};
+use super::decode::{Before, decode, original};
 use super::{DeliveryLanes, IntakeError};
 use crate::event::{Delivery, Disposition, Receipt, Settle, SubjectPattern};
 use crate::shutdown::Shutdown;
@@ -73,12 +73,12 @@ impl Core {
                 let headers = message.headers.get_or_insert_default();
                 headers.insert("Nats-Msg-Id", self.client.new_inbox().as_str());
             }
-            let place = Place {
-                stream: &stream,
-                sequence: 0,
+            let before = Before {
                 maybe_seen: false,
+                generation: 0,
             };
-            let (original, envelope, fault) = decode(message, &place, config, metrics);
+            let original = original(message, &stream, 0);
+            let (envelope, fault) = decode(&original, before, config, metrics);
             let key = envelope.origin.key.clone();
             let receipt = Receipt::new(in_flight.clone(), 0);
             lanes.push(
@@ -87,6 +87,7 @@ impl Core {
                     original,
                     envelope,
                     fault,
+                    past: None,
                     receipt,
                 },
             );

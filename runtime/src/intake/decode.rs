@@ -8,33 +8,39 @@ use crate::telemetry::PipelineMetrics;
 use async_nats::Message;
 use std::sync::Arc;
 
-/// Where in its source a message stands.
-pub(super) struct Place<'a> {
-    pub(super) stream: &'a Arc<str>,
-    pub(super) sequence: u64,
+/// What an earlier run may have done with a message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Before {
+    /// Whether it may have applied some of its effects.
     pub(super) maybe_seen: bool,
+    /// How often it was replayed.
+    pub(super) generation: u32,
 }
 
-/// The message whole, the envelope it makes, and why it is no event, if it is none.
-pub(super) fn decode(
-    message: Message,
-    place: &Place<'_>,
-    config: &Config,
-    metrics: &PipelineMetrics,
-) -> (Original, Envelope, Option<InvalidEvent>) {
-    let original = Original {
+/// A message of a source, at this position in it, as it is kept.
+pub(super) fn original(message: Message, stream: &Arc<str>, sequence: u64) -> Original {
+    Original {
         subject: message.subject.to_string(),
         headers: headers_of(message.headers.as_ref()),
         payload: message.payload,
-        stream: place.stream.clone(),
-        sequence: place.sequence,
-    };
+        stream: stream.clone(),
+        sequence,
+    }
+}
+
+/// The envelope that a message makes, and why it is no event, if it is none.
+pub(super) fn decode(
+    original: &Original,
+    before: Before,
+    config: &Config,
+    metrics: &PipelineMetrics,
+) -> (Envelope, Option<InvalidEvent>) {
     let raw = RawOrigin {
-        stream: place.stream,
+        stream: &original.stream,
         subject: &original.subject,
-        sequence: place.sequence,
+        sequence: original.sequence,
     };
-    let decoded = within_limit(&original, config)
+    let decoded = within_limit(original, config)
         .and_then(|()| Event::decode(&original.headers, &original.payload, raw));
     let (event, data, fault) = match decoded {
         Ok((event, data)) => (event, data, None),
@@ -57,17 +63,18 @@ pub(super) fn decode(
     let origin = Origin {
         id,
         address: original.subject.clone(),
-        stream: place.stream.clone(),
-        sequence: place.sequence,
+        stream: original.stream.clone(),
+        sequence: original.sequence,
         key,
-        maybe_seen: place.maybe_seen,
+        maybe_seen: before.maybe_seen,
+        generation: before.generation,
     };
     let envelope = Envelope {
         event: Arc::new(event),
         data,
         origin: Arc::new(origin),
     };
-    (original, envelope, fault)
+    (envelope, fault)
 }
 
 fn within_limit(original: &Original, config: &Config) -> Result<(), InvalidEvent> {

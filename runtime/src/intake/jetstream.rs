@@ -3,9 +3,9 @@
 use super::answers::Answers;
 use super::config::{Config, Source};
 use super::consumer::{Position, open_consumer, open_stream};
-use super::decode::{Place, decode};
-use super::{DeliveryLanes, IntakeError};
-use crate::event::{Delivery, Receipt};
+use super::decode::{Before, decode, original};
+use super::{DeliveryLanes, IntakeError, Recall};
+use crate::event::{Delivery, Disposition, Original, Past, Receipt};
 use crate::shutdown::{Shutdown, Tasks};
 use crate::telemetry::PipelineMetrics;
 use async_nats::jetstream::{self, consumer::pull};
@@ -31,6 +31,15 @@ pub(super) struct JetStream {
     stream: Arc<str>,
     consumer: jetstream::consumer::Consumer<pull::Config>,
     position: Position,
+    /// Turns its messages into those that are meant; none: they are meant themselves.
+    recall: Option<Arc<dyn Recall>>,
+}
+
+/// A message to handle, and what became of it before.
+struct Taken {
+    original: Original,
+    before: Before,
+    past: Option<Box<Past>>,
 }
 
 /// What an intake works with.
@@ -54,6 +63,7 @@ impl JetStream {
     pub(super) async fn open(
         context: jetstream::Context,
         config: &Config,
+        recall: Option<Arc<dyn Recall>>,
     ) -> Result<Self, IntakeError> {
         let Source::JetStream { stream: name, .. } = &config.source else {
             return Err(IntakeError::Source {
@@ -68,6 +78,7 @@ impl JetStream {
             stream: name.as_str().into(),
             consumer,
             position,
+            recall,
         })
     }
 
@@ -136,47 +147,82 @@ impl JetStream {
                 message = messages.next() => message,
             };
             match message {
-                Some(Ok(message)) => self.deliver(message, at),
+                Some(Ok(message)) => self.deliver(message, at).await?,
                 Some(Err(error)) => return Err(error.to_string()),
                 None => return Err("the server ended the consumer's messages".to_owned()),
             }
         }
     }
 
-    fn deliver(&mut self, message: jetstream::Message, at: &Loop<'_>) {
+    async fn deliver(&mut self, message: jetstream::Message, at: &Loop<'_>) -> Result<(), String> {
         let sequence = match message.info() {
             Ok(info) => info.stream_sequence,
             Err(error) => {
                 warn!(pipeline = %at.config.pipeline, %error, "a message that is no delivery");
-                return;
+                return Ok(());
             }
         };
-        let (message, _) = (message.message, ());
+        let message = message.message;
         let Some(reply) = message.reply.clone() else {
-            return;
+            return Ok(());
         };
         if !at.answers.take_on(sequence, reply) {
             at.metrics.redelivered.increment();
-            return;
+            return Ok(());
         }
-        let maybe_seen = self.position.pass(sequence);
-        let place = Place {
-            stream: &self.stream,
-            sequence,
-            maybe_seen,
-        };
-        let (original, envelope, fault) = decode(message, &place, at.config, at.metrics);
-        let key = envelope.origin.key.clone();
         let receipt = Receipt::new(at.answers.clone(), sequence);
+        let Some(taken) = self.take(message, sequence).await? else {
+            warn!(pipeline = %at.config.pipeline, sequence, "nothing to replay: the dead letter is gone");
+            receipt.settle(Disposition::Ack);
+            return Ok(());
+        };
+        let Taken {
+            original,
+            before,
+            past,
+        } = taken;
+        let (envelope, fault) = decode(&original, before, at.config, at.metrics);
+        let key = envelope.origin.key.clone();
         at.lanes.push(
             key,
             Delivery {
                 original,
                 envelope,
                 fault,
+                past,
                 receipt,
             },
         );
+        Ok(())
+    }
+
+    /// The message that is meant, or `None` when it is gone.
+    async fn take(
+        &mut self,
+        message: async_nats::Message,
+        sequence: u64,
+    ) -> Result<Option<Taken>, String> {
+        let maybe_seen = self.position.pass(sequence);
+        let Some(recall) = &self.recall else {
+            return Ok(Some(Taken {
+                original: original(message, &self.stream, sequence),
+                before: Before {
+                    maybe_seen,
+                    generation: 0,
+                },
+                past: None,
+            }));
+        };
+        let recalled = recall.recall(&message.payload).await?;
+        Ok(recalled.map(|recalled| Taken {
+            original: recalled.original,
+            before: Before {
+                // Some of its effects were applied, and later events may have been here.
+                maybe_seen: true,
+                generation: recalled.generation,
+            },
+            past: Some(Box::new(recalled.past)),
+        }))
     }
 
     /// Opens the consumer again, for ever, until the shutdown begins.

@@ -8,17 +8,52 @@ mod decode;
 mod jetstream;
 mod lanes;
 
-use crate::event::{Delivery, OrderingKey};
+use crate::event::{Delivery, OrderingKey, Recalled, SubjectPattern};
 use crate::shutdown::{Shutdown, Tasks};
 use crate::telemetry::PipelineMetrics;
+use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use config::{Config, Source};
 pub use lanes::Lanes;
 
+/// Replayed events that may be in flight at once.
+const REPLAYS: usize = 256;
+
 /// What is done with each delivery. It settles the delivery's receipt.
 pub type Handler = lanes::Handler<Delivery>;
+
+/// Finds what a request for a replay means.
+pub trait Recall: Send + Sync {
+    /// The message that `request` means, or `None` when it is gone. An error passes: it is asked
+    /// again.
+    fn recall<'a>(&'a self, request: &'a [u8]) -> BoxFuture<'a, Result<Option<Recalled>, String>>;
+}
+
+/// Where the requests for replays come from, and who knows what they mean.
+pub struct Replays {
+    /// The stream.
+    pub stream: &'static str,
+    /// The consumer's durable name.
+    pub durable: String,
+    /// The subjects of this pipeline's requests.
+    pub subjects: SubjectPattern,
+    /// Who knows what they mean.
+    pub recall: Arc<dyn Recall>,
+}
+
+/// What an intake works with.
+pub struct Parts {
+    /// Counts its events.
+    pub metrics: Arc<PipelineMetrics>,
+    /// Ends it.
+    pub shutdown: Shutdown,
+    /// Handles each delivery.
+    pub handler: Handler,
+    /// Brings dead letters back.
+    pub replays: Replays,
+}
 
 /// The lanes of one pipeline's deliveries.
 type DeliveryLanes = Lanes<OrderingKey, Delivery>;
@@ -61,6 +96,8 @@ pub async fn check(
 pub struct Intake {
     config: Config,
     source: Opened,
+    replays: Box<jetstream::JetStream>,
+    replays_config: Config,
     lanes: DeliveryLanes,
     tasks: Tasks,
     metrics: Arc<PipelineMetrics>,
@@ -80,23 +117,32 @@ impl Intake {
     pub async fn open(
         context: &async_nats::jetstream::Context,
         config: &Config,
-        metrics: Arc<PipelineMetrics>,
-        shutdown: Shutdown,
-        handler: Handler,
+        parts: Parts,
     ) -> Result<Self, IntakeError> {
+        let Parts {
+            metrics,
+            shutdown,
+            handler,
+            replays,
+        } = parts;
         let source = match &config.source {
             Source::JetStream { .. } => Opened::JetStream(Box::new(
-                jetstream::JetStream::open(context.clone(), config).await?,
+                jetstream::JetStream::open(context.clone(), config, None).await?,
             )),
             Source::Core { subject, queue } => {
                 Opened::Core(core::Core::open(context.client(), config, subject, queue).await?)
             }
         };
+        let replays_config = of_replays(config, &replays);
+        let recall = Some(replays.recall);
+        let replays = jetstream::JetStream::open(context.clone(), &replays_config, recall).await?;
         let tasks = Tasks::new();
         let lanes = Lanes::new(tasks.clone(), shutdown.clone(), handler);
         Ok(Self {
             config: config.clone(),
             source,
+            replays: Box::new(replays),
+            replays_config,
             lanes,
             tasks,
             metrics,
@@ -107,22 +153,44 @@ impl Intake {
     /// Takes events in until the shutdown begins, then waits for those at work, at most `grace`.
     /// Returns whether all of them ended.
     pub async fn run(self, grace: Duration) -> bool {
-        match self.source {
-            Opened::JetStream(source) => {
-                let surroundings = jetstream::Surroundings {
-                    config: &self.config,
-                    lanes: &self.lanes,
-                    metrics: &self.metrics,
-                    shutdown: &self.shutdown,
-                };
-                source.run(surroundings, &self.tasks, grace).await
+        let at = |config| jetstream::Surroundings {
+            config,
+            lanes: &self.lanes,
+            metrics: &self.metrics,
+            shutdown: &self.shutdown,
+        };
+        let events = async {
+            match self.source {
+                Opened::JetStream(source) => {
+                    Box::pin(source.run(at(&self.config), &self.tasks, grace)).await
+                }
+                Opened::Core(source) => {
+                    source
+                        .run(&self.config, &self.lanes, &self.metrics, &self.shutdown)
+                        .await;
+                    self.tasks.finish(grace).await
+                }
             }
-            Opened::Core(source) => {
-                source
-                    .run(&self.config, &self.lanes, &self.metrics, &self.shutdown)
-                    .await;
-                self.tasks.finish(grace).await
-            }
-        }
+        };
+        let replays = self
+            .replays
+            .run(at(&self.replays_config), &self.tasks, grace);
+        let replays = Box::pin(replays);
+        let (events, replays) = futures::join!(events, replays);
+        events && replays
+    }
+}
+
+/// The settings of a pipeline's second source: its own dead letters, into the same lanes.
+fn of_replays(config: &Config, replays: &Replays) -> Config {
+    Config {
+        source: Source::JetStream {
+            stream: replays.stream.to_owned(),
+            subjects: vec![replays.subjects.clone()],
+            create: false,
+            durable: replays.durable.clone(),
+        },
+        max_events: config.max_events.min(REPLAYS),
+        ..config.clone()
     }
 }

@@ -73,6 +73,9 @@ impl Pipeline {
     /// Takes one delivery from its envelope to its settlement.
     pub async fn handle(&self, delivery: Delivery) {
         self.metrics.received.increment();
+        if delivery.past.is_some() {
+            self.metrics.replayed.increment();
+        }
         let (mut work, receipt) = Work::begin(delivery);
         let disposition = loop {
             let outcome = self.think(&mut work).await; // stages, routes: nothing durable yet

@@ -71,7 +71,10 @@ impl RouteTable {
         metrics: &PipelineMetrics,
     ) -> Outcome {
         let origin = &work.envelope.origin;
-        let identity = |path: &str| format!("{}.{}.{path}", self.pipeline, origin.id);
+        let identity = |path: &str| match origin.generation {
+            0 => format!("{}.{}.{path}", self.pipeline, origin.id),
+            generation => format!("{}.{}.r{generation}.{path}", self.pipeline, origin.id),
+        };
         let is_filtered =
             thought.effects.is_empty() && thought.standing.is_empty() && !thought.stopped;
         let mut effects = Vec::with_capacity(thought.effects.len() + thought.standing.len());
@@ -88,6 +91,7 @@ impl RouteTable {
                 Err(fault) => return Outcome::Dead(fault),
             }
         }
+        work.leave_out_accepted(&mut effects);
         for reason in &thought.dropped {
             metrics.dropped(reason);
         }

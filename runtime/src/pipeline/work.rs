@@ -1,7 +1,9 @@
 //! One event at work: its envelope, its attempts, and what failed so far.
 
 use super::outcome::Fault;
-use crate::event::{DeadLetter, Delivery, Envelope, Failure, InvalidEvent, Original, Receipt};
+use crate::event::{
+    DeadLetter, Delivery, Envelope, Failure, InvalidEvent, Original, Past, PlannedEffect, Receipt,
+};
 use crate::plugin::{Secrets, Version};
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -22,7 +24,8 @@ pub(super) struct Work {
     pub(super) conflicts: u32,
     is_event: bool,
     original: Original,
-    history: Vec<Failure>,
+    /// Failed attempts, and what targets accepted, before and since a replay.
+    past: Past,
     versions: Vec<Arc<Version>>,
 }
 
@@ -32,6 +35,7 @@ impl Work {
             original,
             envelope,
             fault,
+            past,
             receipt,
         } = delivery;
         let work = Self {
@@ -41,7 +45,7 @@ impl Work {
             attempt: 1,
             conflicts: 0,
             original,
-            history: Vec::new(),
+            past: past.map(|past| *past).unwrap_or_default(),
             versions: Vec::new(),
         };
         (work, receipt)
@@ -60,7 +64,8 @@ impl Work {
     }
 
     pub(super) fn note_failure(&mut self, fault: &Fault, secrets: &Secrets) {
-        self.history.push(Failure {
+        let history = &mut self.past.history;
+        history.push(Failure {
             attempt: self.attempt,
             at: OffsetDateTime::now_utc()
                 .format(&Rfc3339)
@@ -69,9 +74,22 @@ impl Work {
             digest: fault.digest.clone(),
             error: shortened(&secrets.redact(&fault.error)),
         });
-        if self.history.len() > HISTORY {
+        if history.len() > HISTORY {
             // The first failure and the latest say most.
-            self.history.remove(1);
+            history.remove(1);
+        }
+    }
+
+    /// Takes out of `effects` what targets had accepted before the event was replayed.
+    pub(super) fn leave_out_accepted(&self, effects: &mut Vec<PlannedEffect>) {
+        for (target, operation, key) in &self.past.accepted {
+            let accepted = effects.iter().position(|planned| {
+                let effect = &planned.effect;
+                *planned.target == **target && effect.operation == *operation && effect.key == *key
+            });
+            if let Some(index) = accepted {
+                effects.remove(index);
+            }
         }
     }
 
@@ -88,9 +106,11 @@ impl Work {
                 version.component().digest().to_owned(),
             )
         });
+        let accepted = self.past.accepted.iter().chain(&fault.accepted);
         DeadLetter {
             pipeline: pipeline.to_owned(),
             id: self.envelope.origin.id.clone(),
+            generation: self.envelope.origin.generation,
             key: self.envelope.origin.key.to_string(),
             event: self
                 .is_event
@@ -98,9 +118,9 @@ impl Work {
             traceparent: event.traceparent().map(str::to_owned),
             reason: fault.reason,
             error: shortened(&secrets.redact(&fault.error)),
-            history: self.history.clone(),
+            history: self.past.history.clone(),
             plugins: plugins.collect(),
-            accepted: fault.accepted.clone(),
+            accepted: accepted.cloned().collect(),
             original: self.original.clone(),
         }
     }

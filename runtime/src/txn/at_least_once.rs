@@ -87,6 +87,8 @@ impl Coordinator {
             hash.update(part.len().to_le_bytes());
             hash.update(part);
         }
+        // What a replay sends is no second copy of what was sent before it.
+        hash.update(envelope.origin.generation.to_le_bytes());
         // Two equal records appended by one event are two records.
         hash.update(planned.id.as_bytes());
         hash.update([0]);

@@ -165,6 +165,7 @@ fn envelope(data: Bytes) -> Envelope {
             sequence: 1,
             key: OrderingKey::from("c-1"),
             maybe_seen: false,
+            generation: 0,
         }),
     }
 }
