@@ -13,12 +13,13 @@ const NOBODY: &str = "nats://127.0.0.1:1";
 
 /// What differs from run to run, and from one Rust to the next: places, times, digests, sizes, which
 /// parts of WASI the standard library names.
-const FILTERS: [(&str, &str); 7] = [
+const FILTERS: [(&str, &str); 8] = [
     (r"[0-9a-f]{64}", "[digest]"),
     (r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "[time]"),
     // The column is as wide as the time is exact.
     (r"\bat +reason", "at  reason"),
     (r"127\.0\.0\.1:\d{5}", "127.0.0.1:[port]"),
+    (r#"("stream_created"): \d{19}"#, "$1: [nanoseconds]"),
     (r"\d+(\.\d+)? [KM]iB", "[size]"),
     (
         r"( +wasi:[a-z]+/[a-z-]+@0\.2\.\d+\n)+",

@@ -8,6 +8,7 @@ use syncline::event::DeadReason;
 
 mod crash;
 mod input;
+mod renewed;
 
 /// Every event goes to both targets, on its own key.
 const BOTH: &str = r#"

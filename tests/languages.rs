@@ -102,6 +102,7 @@ fn envelope(data: &str) -> Envelope {
         stream: "".into(),
         sequence: 1,
         key: "order-7".into(),
+        stream_created: 0,
         maybe_seen: false,
         generation: 0,
     };

@@ -112,6 +112,7 @@ fn envelope(data: String) -> Envelope {
         stream: "".into(),
         sequence: 1,
         key: "k".into(),
+        stream_created: 0,
         maybe_seen: false,
         generation: 0,
     };

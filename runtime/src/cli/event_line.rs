@@ -104,6 +104,7 @@ impl EventLine {
             stream: "".into(),
             sequence,
             key: key.unwrap_or(&event.id).into(),
+            stream_created: 0,
             maybe_seen: false,
             generation: 0,
         };

@@ -46,6 +46,9 @@ pub struct Letter {
     pub accepted: Vec<(String, Operation, String)>,
     /// The source stream; empty for core NATS.
     pub stream: String,
+    /// When that stream was made, in nanoseconds since 1970; 0 for core NATS.
+    #[serde(default)]
+    pub stream_created: u64,
     /// Position in it.
     pub sequence: u64,
     /// The original subject.
@@ -129,6 +132,7 @@ impl Letter {
             plugins: letter.plugins.clone(),
             accepted: letter.accepted.clone(),
             stream: original.stream.to_string(),
+            stream_created: original.stream_created,
             sequence: original.sequence,
             subject: original.subject.clone(),
             headers: original.headers.clone(),

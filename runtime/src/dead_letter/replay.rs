@@ -160,6 +160,7 @@ fn original(letter: Letter, request: Request) -> Result<Recalled, base64::Decode
             headers: letter.headers,
             payload: Bytes::from(payload),
             stream: letter.stream.into(),
+            stream_created: letter.stream_created,
             sequence: letter.sequence,
         },
         generation: request.generation,

@@ -280,6 +280,7 @@ fn message_id(letter: &DeadLetter) -> String {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
+    hash.update(letter.original.stream_created.to_le_bytes());
     hash.update(letter.original.sequence.to_le_bytes());
     hash.update(letter.generation.to_le_bytes());
     format!("dead-{}", crate::event::encode_hash(&hash.finalize()))

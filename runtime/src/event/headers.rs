@@ -22,6 +22,8 @@ pub mod reserved {
     pub const EFFECT_ID: &str = "Syncline-Effect-Id";
     /// The source stream of the event that caused a write.
     pub const SOURCE_STREAM: &str = "Syncline-Source-Stream";
+    /// When that stream was made, in nanoseconds since 1970.
+    pub const SOURCE_CREATED: &str = "Syncline-Source-Created";
     /// The sequence, in that stream, of the event that caused a write.
     pub const SOURCE_SEQUENCE: &str = "Syncline-Source-Sequence";
     /// Hash of the ordering key of the event that caused a write.

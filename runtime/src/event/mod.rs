@@ -45,6 +45,9 @@ pub struct Origin {
     pub address: String,
     /// The source stream; empty for core NATS.
     pub stream: Arc<str>,
+    /// When that stream was made, in nanoseconds since 1970: one that is made anew under its name
+    /// counts from 1 again. 0 for core NATS.
+    pub stream_created: u64,
     /// Position in the source stream; 0 from core NATS.
     pub sequence: u64,
     /// What the event is ordered by.
@@ -66,6 +69,8 @@ pub struct Original {
     pub payload: Bytes,
     /// The source stream; empty for core NATS.
     pub stream: Arc<str>,
+    /// See [`Origin::stream_created`].
+    pub stream_created: u64,
     /// Position in the source stream; 0 from core NATS.
     pub sequence: u64,
 }

@@ -152,6 +152,7 @@ impl Default for Original {
             headers: Headers::default(),
             payload: Bytes::new(),
             stream: "".into(),
+            stream_created: 0,
             sequence: 0,
         }
     }

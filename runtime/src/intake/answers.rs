@@ -55,6 +55,12 @@ impl Answers {
         self.open.lock().insert(sequence, waiting).is_none()
     }
 
+    /// Answers for none of the open deliveries any more: their stream is gone, and an answer would
+    /// count for what took their place.
+    pub(super) fn forget(&self) {
+        self.open.lock().clear();
+    }
+
     /// Tells the server that deliveries older than `age` are still worked on.
     pub(super) async fn keep_alive(&self, client: &Client, age: Duration) {
         let now = Instant::now();

@@ -1,7 +1,7 @@
 //! A core NATS subscription. Nothing is sent again: what is lost before it ends is lost.
 
 use super::config::Config;
-use super::decode::{Before, decode, original};
+use super::decode::{Before, Stream, decode, original};
 use super::{DeliveryLanes, IntakeError};
 use crate::event::{Delivery, Disposition, Receipt, Settle, SubjectPattern};
 use crate::shutdown::Shutdown;
@@ -53,7 +53,10 @@ impl Core {
         shutdown: &Shutdown,
     ) {
         let in_flight = Arc::new(InFlight(Semaphore::new(config.max_events)));
-        let stream: Arc<str> = "".into();
+        let stream = Stream {
+            name: "".into(),
+            created: 0,
+        };
         loop {
             let message = tokio::select! {
                 () = shutdown.begun() => break,

@@ -17,13 +17,23 @@ pub(super) struct Before {
     pub(super) generation: u32,
 }
 
+/// A stream that messages come from.
+#[derive(Debug, Clone)]
+pub(super) struct Stream {
+    /// Empty for core NATS.
+    pub(super) name: Arc<str>,
+    /// See [`Origin::stream_created`].
+    pub(super) created: u64,
+}
+
 /// A message of a source, at this position in it, as it is kept.
-pub(super) fn original(message: Message, stream: &Arc<str>, sequence: u64) -> Original {
+pub(super) fn original(message: Message, stream: &Stream, sequence: u64) -> Original {
     Original {
         subject: message.subject.to_string(),
         headers: headers_of(message.headers.as_ref()),
         payload: message.payload,
-        stream: stream.clone(),
+        stream: stream.name.clone(),
+        stream_created: stream.created,
         sequence,
     }
 }
@@ -64,6 +74,7 @@ pub(super) fn decode(
         id,
         address: original.subject.clone(),
         stream: original.stream.clone(),
+        stream_created: original.stream_created,
         sequence: original.sequence,
         key,
         maybe_seen: before.maybe_seen,

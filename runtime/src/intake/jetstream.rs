@@ -3,7 +3,7 @@
 use super::answers::Answers;
 use super::config::{Config, Source};
 use super::consumer::{Position, open_consumer, open_stream};
-use super::decode::{Before, decode, original};
+use super::decode::{Before, Stream, decode, original};
 use super::{DeliveryLanes, IntakeError, Recall};
 use crate::event::{Delivery, Disposition, Original, Past, Receipt};
 use crate::shutdown::{Shutdown, Tasks};
@@ -23,12 +23,17 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// The pause before the consumer is opened again.
 const REOPEN: Duration = Duration::from_millis(500);
 
+/// Bits of a ticket that hold the position in the stream.
+const TICKET_BITS: u32 = 48;
+
 /// How long the last answers may take to leave.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 pub(super) struct JetStream {
     context: jetstream::Context,
-    stream: Arc<str>,
+    stream: Stream,
+    /// How often the stream was found to be another one of the same name.
+    renewed: u64,
     consumer: jetstream::consumer::Consumer<pull::Config>,
     position: Position,
     /// Turns its messages into those that are meant; none: they are meant themselves.
@@ -75,7 +80,11 @@ impl JetStream {
         let (consumer, position) = open_consumer(&stream, config).await?;
         Ok(Self {
             context,
-            stream: name.as_str().into(),
+            stream: Stream {
+                name: name.as_str().into(),
+                created: created(&stream),
+            },
+            renewed: 0,
             consumer,
             position,
             recall,
@@ -119,7 +128,7 @@ impl JetStream {
                     warn!(pipeline = %config.pipeline, %error, "intake interrupted, opening again");
                 }
             }
-            self.reopen(config, shutdown).await;
+            self.reopen(&at).await;
         }
         closed.begin();
         let all_ended = tasks.finish(grace).await;
@@ -166,11 +175,13 @@ impl JetStream {
         let Some(reply) = message.reply.clone() else {
             return Ok(());
         };
-        if !at.answers.take_on(sequence, reply) {
+        // Not of an event that is still at work from a stream that is gone.
+        let ticket = (self.renewed << TICKET_BITS) | sequence;
+        if !at.answers.take_on(ticket, reply) {
             at.metrics.redelivered.increment();
             return Ok(());
         }
-        let receipt = Receipt::new(at.answers.clone(), sequence);
+        let receipt = Receipt::new(at.answers.clone(), ticket);
         let Some(taken) = self.take(message, sequence).await? else {
             warn!(pipeline = %at.config.pipeline, sequence, "nothing to replay: the dead letter is gone");
             receipt.settle(Disposition::Ack);
@@ -226,16 +237,26 @@ impl JetStream {
     }
 
     /// Opens the consumer again, for ever, until the shutdown begins.
-    async fn reopen(&mut self, config: &Config, shutdown: &Shutdown) {
-        while shutdown.pause(REOPEN).await {
+    async fn reopen(&mut self, at: &Loop<'_>) {
+        let config = at.config;
+        while at.shutdown.pause(REOPEN).await {
             let opened = async {
                 let stream = open_stream(&self.context, config).await?;
                 // Set back as at the start: what the client had buffered would come too late.
-                open_consumer(&stream, config).await
+                let (consumer, position) = open_consumer(&stream, config).await?;
+                Ok::<_, IntakeError>((created(&stream), consumer, position))
             };
             match opened.await {
-                Ok((consumer, _)) => {
+                Ok((created, consumer, position)) => {
                     self.consumer = consumer;
+                    if created != self.stream.created {
+                        warn!(pipeline = %config.pipeline, stream = %self.stream.name,
+                            "the source stream was made anew: its events are others");
+                        at.answers.forget();
+                        self.stream.created = created;
+                        self.renewed += 1;
+                        self.position = position;
+                    }
                     info!(pipeline = %config.pipeline, "intake opened again");
                     return;
                 }
@@ -245,6 +266,11 @@ impl JetStream {
             }
         }
     }
+}
+
+/// When a stream was made, in nanoseconds since 1970.
+fn created(stream: &jetstream::stream::Stream) -> u64 {
+    u64::try_from(stream.cached_info().created.unix_timestamp_nanos()).unwrap_or_default()
 }
 
 async fn keep_alive(

@@ -35,8 +35,16 @@ struct Current {
     value: Option<Bytes>,
     content_type: Option<String>,
     message_id: Option<String>,
-    cause: Option<(String, u64)>,
+    cause: Option<Source>,
     key: Option<String>,
+}
+
+/// The event that a write was caused by: which stream, when that was made, and where in it.
+#[derive(PartialEq, Eq)]
+struct Source {
+    stream: String,
+    created: u64,
+    sequence: u64,
 }
 
 /// The new value, and the revision that must still hold; none: whatever there is.
@@ -159,6 +167,7 @@ impl Kv {
         headers.insert(reserved::EVENT_ID, cause.event_id.as_str());
         if !cause.stream.is_empty() {
             headers.insert(reserved::SOURCE_STREAM, &*cause.stream);
+            headers.insert(reserved::SOURCE_CREATED, cause.stream_created.to_string());
             headers.insert(reserved::SOURCE_SEQUENCE, cause.sequence.to_string());
             headers.insert(reserved::SOURCE_KEY, &*hash_of(&cause.key));
         }
@@ -209,13 +218,20 @@ impl Kv {
 impl Current {
     fn of(message: StreamMessage) -> Self {
         let header = |name: &str| message.headers.get(name).map(ToString::to_string);
-        let sequence = header(reserved::SOURCE_SEQUENCE).and_then(|text| text.parse().ok());
+        let number = |name| header(name).and_then(|text| text.parse().ok());
+        let cause = || {
+            Some(Source {
+                stream: header(reserved::SOURCE_STREAM)?,
+                created: number(reserved::SOURCE_CREATED)?,
+                sequence: number(reserved::SOURCE_SEQUENCE)?,
+            })
+        };
         let is_gone = header("KV-Operation").is_some() || header("Nats-Marker-Reason").is_some();
         Self {
             revision: message.sequence,
             content_type: header(reserved::CONTENT_TYPE),
             message_id: header(reserved::MESSAGE_ID),
-            cause: header(reserved::SOURCE_STREAM).zip(sequence),
+            cause: cause(),
             key: header(reserved::SOURCE_KEY),
             value: (!is_gone).then_some(message.payload),
         }
@@ -228,8 +244,10 @@ impl Current {
 
     /// Whether a later event of the same source has written the entry.
     fn is_later_than(&self, cause: &Cause) -> bool {
-        self.cause.as_ref().is_some_and(|(stream, sequence)| {
-            **stream == *cause.stream && *sequence > cause.sequence
+        self.cause.as_ref().is_some_and(|source| {
+            *source.stream == *cause.stream
+                && source.created == cause.stream_created
+                && source.sequence > cause.sequence
         })
     }
 }

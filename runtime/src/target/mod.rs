@@ -26,6 +26,8 @@ pub struct Cause {
     pub event_id: EventId,
     /// Source stream of the event; empty for core NATS.
     pub stream: Arc<str>,
+    /// When that stream was made, in nanoseconds since 1970.
+    pub stream_created: u64,
     /// Position in it.
     pub sequence: u64,
     /// What the event is ordered by.

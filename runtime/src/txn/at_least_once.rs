@@ -62,6 +62,7 @@ impl Coordinator {
         Cause {
             event_id: origin.id.clone(),
             stream: origin.stream.clone(),
+            stream_created: origin.stream_created,
             sequence: origin.sequence,
             key: origin.key.clone(),
             maybe_seen: origin.maybe_seen,
@@ -87,6 +88,8 @@ impl Coordinator {
             hash.update(part.len().to_le_bytes());
             hash.update(part);
         }
+        // A stream that was made anew gives raw messages the names of earlier ones.
+        hash.update(envelope.origin.stream_created.to_le_bytes());
         // What a replay sends is no second copy of what was sent before it.
         hash.update(envelope.origin.generation.to_le_bytes());
         // Two equal records appended by one event are two records.

@@ -164,6 +164,7 @@ fn envelope(data: Bytes) -> Envelope {
             stream: "ORDERS".into(),
             sequence: 1,
             key: OrderingKey::from("c-1"),
+            stream_created: 0,
             maybe_seen: false,
             generation: 0,
         }),
