@@ -13,6 +13,7 @@ mod harness;
 
 mod cli;
 mod dead_letter;
+mod dedupe;
 mod delivery;
 mod failures;
 mod hot_load;

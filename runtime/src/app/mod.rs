@@ -16,7 +16,7 @@ use crate::plugin::{
 use crate::shutdown::{Shutdown, Tasks};
 use crate::target::{self, Targets};
 use crate::telemetry::{Metrics, PipelineCounts, SeriesValue};
-use crate::txn::Coordinator;
+use crate::txn::{Coordinator, MarkerError, Markers};
 use async_nats::jetstream;
 use futures::FutureExt as _;
 use serde::Serialize;
@@ -70,6 +70,9 @@ pub enum AppError {
     /// The stream of dead letters cannot be opened.
     #[error(transparent)]
     DeadLetters(#[from] DeadLetterError),
+    /// The stream of markers cannot be opened.
+    #[error(transparent)]
+    Markers(#[from] MarkerError),
     /// The bucket of plugin state cannot be opened.
     #[error("cannot open the bucket of plugin state {bucket}: {cause}")]
     State {
@@ -247,11 +250,16 @@ impl Shared {
             .stages
             .iter()
             .filter_map(|s| self.plugins.slot(s, &config.name));
+        let markers = match config.dedupe {
+            Some(horizon) => Some(Markers::open(&self.context, &config.name, horizon).await?),
+            None => None,
+        };
         let coordinator = Coordinator::new(
             &config.name,
             self.targets.clone(),
             self.surroundings.state.clone(),
             self.dead_letters.clone(),
+            markers,
         );
         let pipeline = Arc::new(Pipeline::new(
             config,

@@ -52,6 +52,7 @@ to = [
 ]
 targets = ["audit"]
 guarantee = "at-least-once"
+dedupe = { horizon = "24h" }
 retry = { attempts = 3, backoff = "100ms..5s" }
 on_failure = "dead-letter"
 limits = { events = 16, payload = "64KiB" }
@@ -170,6 +171,7 @@ fn pipelines_are_read() {
         longest: pause.1,
     };
     assert_eq!(customers.retry, retry);
+    assert_eq!(customers.dedupe, Some(Duration::from_secs(86_400)));
 }
 
 #[test]
@@ -212,6 +214,7 @@ fn a_bare_pipeline_has_the_defaults() {
         (1024, 1 << 20)
     );
     assert!(bare.stages.is_empty() && bare.to.is_empty());
+    assert_eq!(bare.dedupe, None);
     assert_eq!(bare.writable, ["crm", "search", "audit"]);
     let second = Duration::from_secs(1);
     assert_eq!(

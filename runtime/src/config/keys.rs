@@ -98,12 +98,12 @@ pub(super) const PIPELINE: Keys = Keys {
         "to",
         "targets",
         "guarantee",
+        "dedupe",
         "retry",
         "on_failure",
         "limits",
     ],
     later: &[
-        ("dedupe", "skipping events that were done before"),
         ("partitions", "sharing a pipeline out over processes"),
         (
             "repartition",
@@ -133,6 +133,12 @@ pub(super) const WHEN: Keys = Keys {
     later: &[],
 };
 
+pub(super) const DEDUPE: Keys = Keys {
+    section: "pipelines.NAME.dedupe",
+    known: &["horizon"],
+    later: &[],
+};
+
 pub(super) const RETRY: Keys = Keys {
     section: "pipelines.NAME.retry",
     known: &["attempts", "backoff"],
@@ -147,7 +153,7 @@ pub(super) const PIPELINE_LIMITS: Keys = Keys {
 
 /// All of them, in the order of the reference.
 #[cfg(test)]
-pub(super) const ALL: [&Keys; 14] = [
+pub(super) const ALL: [&Keys; 15] = [
     &FILE,
     &NATS,
     &TLS,
@@ -160,6 +166,7 @@ pub(super) const ALL: [&Keys; 14] = [
     &SOURCE,
     &ROUTE,
     &WHEN,
+    &DEDUPE,
     &RETRY,
     &PIPELINE_LIMITS,
 ];

@@ -56,6 +56,7 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, known: &Names) -> Option<Confi
         }
     }
     let guarantee = section.require("guarantee", GUARANTEE_ADVICE, |e| e.choose(&GUARANTEES));
+    let dedupe = section.read("dedupe", dedupe);
     let retry = section.read("retry", retry).unwrap_or_default();
     let on_failure = section.read("on_failure", |entry| entry.choose(&ON_FAILURE));
     let on_failure = on_failure.unwrap_or(OnFailure::DeadLetter);
@@ -67,6 +68,7 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, known: &Names) -> Option<Confi
         to,
         writable,
         guarantee,
+        dedupe,
         retry,
         on_failure,
     })
@@ -118,6 +120,21 @@ fn targets(entry: &Entry<'_>, known: &Names) -> Option<Vec<String>> {
             .filter_map(|(item, _)| known.target(item))
             .collect(),
     )
+}
+
+/// `{ horizon = "24h" }`: how long an event that ended is known.
+fn dedupe(entry: &Entry<'_>) -> Option<Duration> {
+    let section = entry.section(&keys::DEDUPE)?;
+    let advice = "write dedupe = { horizon = \"24h\" }";
+    section.require("horizon", advice, |entry| {
+        let horizon = entry.duration()?;
+        // The server counts in seconds.
+        if horizon < Duration::from_secs(1) {
+            entry.report("a horizon of less than a second keeps nothing: write at least \"1s\"");
+            return None;
+        }
+        Some(horizon)
+    })
 }
 
 fn retry(entry: &Entry<'_>) -> Option<RetryPolicy> {

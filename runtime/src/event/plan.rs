@@ -135,6 +135,12 @@ pub struct DeadLetter {
 }
 
 impl Plan {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.effects.is_empty() && self.writes.is_empty() && self.dead_letter.is_none()
+    }
+
     /// The plan that stores a dead letter and changes nothing else.
     #[must_use]
     pub fn bury(letter: DeadLetter) -> Self {

@@ -3,6 +3,7 @@
 use super::retry::RetryPolicy;
 use crate::event::{Operation, TypePattern};
 use crate::intake;
+use std::time::Duration;
 
 /// One pipeline: source, stages, routes and promises.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,9 @@ pub struct Config {
     pub writable: Vec<String>,
     /// What it promises.
     pub guarantee: Guarantee,
+    /// How long an event that ended is known, so that a second one of its identity is skipped; none:
+    /// it is not kept.
+    pub dedupe: Option<Duration>,
     /// How often an event is tried.
     pub retry: RetryPolicy,
     /// What becomes of an event that failed for good.

@@ -13,7 +13,6 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::PipelineMetrics;
 use crate::txn::Coordinator;
 use std::sync::Arc;
-use std::time::Duration;
 
 use outcome::{End, Outcome, Step};
 use route::RouteTable;
@@ -77,21 +76,50 @@ impl Pipeline {
             self.metrics.replayed.increment();
         }
         let (mut work, receipt) = Work::begin(delivery);
-        let disposition = loop {
-            let outcome = self.think(&mut work).await; // stages, routes: nothing durable yet
-            match self.act(&mut work, outcome).await {
-                Step::End(disposition) => break disposition,
+        let disposition = match self.has_ended(&work).await {
+            Some(true) => Disposition::Ack,
+            Some(false) => self.work_off(&mut work).await,
+            None => Disposition::GiveBack,
+        };
+        receipt.settle(disposition); // the last line: nothing after the answer
+    }
+
+    /// Whether the event has ended before; none when the shutdown came before that was known.
+    async fn has_ended(&self, work: &Work) -> Option<bool> {
+        let mut n_failed = 1;
+        loop {
+            match self.coordinator.has_ended(&work.envelope).await {
+                Ok(true) => {
+                    self.metrics.duplicate.increment();
+                    return Some(true);
+                }
+                Ok(false) => return Some(false),
+                Err(error) => {
+                    tracing::warn!(pipeline = %self.name, %error, "trying again");
+                }
+            }
+            if !self.pause_for_ever(&mut n_failed, work).await {
+                return None;
+            }
+        }
+    }
+
+    /// Thinks and acts until the event has ended or is given back.
+    async fn work_off(&self, work: &mut Work) -> Disposition {
+        loop {
+            let outcome = self.think(work).await; // stages, routes: nothing durable yet
+            match self.act(work, outcome).await {
+                Step::End(disposition) => return disposition,
                 Step::Again => {}
                 Step::Wait(pause) if self.shutdown.pause(pause).await => {
                     self.metrics.retries.increment();
                 }
                 Step::Wait(_) => {
                     self.metrics.given_back.increment();
-                    break Disposition::GiveBack;
+                    return Disposition::GiveBack;
                 }
             }
-        };
-        receipt.settle(disposition); // the last line: nothing after the answer
+        }
     }
 
     /// What should become of the event, on one snapshot of the plugins.
@@ -184,18 +212,28 @@ impl Pipeline {
             }
             tracing::error!(pipeline = %self.name, event = %work.envelope.origin.id, ?applied,
                 "cannot store the dead letter, trying again");
-            let pause = RetryPolicy {
-                attempts: u32::MAX,
-                ..self.retry.clone()
-            }
-            .pause_after(n_failed, work.seed())
-            .unwrap_or(Duration::from_secs(1));
-            n_failed += 1;
-            if !self.shutdown.pause(pause).await {
-                self.metrics.given_back.increment();
+            if !self.pause_for_ever(&mut n_failed, work).await {
                 return Step::End(Disposition::GiveBack);
             }
         }
+    }
+
+    /// The pause before what has to succeed in the end is tried again; false at the shutdown.
+    async fn pause_for_ever(&self, n_failed: &mut u32, work: &Work) -> bool {
+        let policy = RetryPolicy {
+            attempts: u32::MAX,
+            ..self.retry.clone()
+        };
+        let pause = policy.pause_after(*n_failed, work.seed());
+        *n_failed += 1;
+        let goes_on = self
+            .shutdown
+            .pause(pause.unwrap_or(self.retry.longest))
+            .await;
+        if !goes_on {
+            self.metrics.given_back.increment();
+        }
+        goes_on
     }
 
     fn count(&self, end: End, n_effects: usize) {

@@ -111,7 +111,7 @@ fn of_state_error(error: StateError, accepted: Vec<(String, Operation, String)>)
     }
 }
 
-fn accepted(planned: &PlannedEffect) -> (String, Operation, String) {
+pub(super) fn accepted(planned: &PlannedEffect) -> (String, Operation, String) {
     let effect = &planned.effect;
     (
         planned.target.to_string(),
