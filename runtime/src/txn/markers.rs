@@ -3,8 +3,11 @@
 use crate::event::Origin;
 use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_TTL;
-use async_nats::jetstream::stream::{self, DiscardPolicy, LastRawMessageErrorKind};
-use async_nats::jetstream::{self};
+use async_nats::jetstream;
+use async_nats::jetstream::stream::{
+    self, DirectGetErrorKind, DiscardPolicy, LastRawMessageErrorKind,
+};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -100,19 +103,33 @@ impl Markers {
     pub(super) async fn has_ended(&self, origin: &Origin) -> Result<bool, MarkerError> {
         let subject = self.subject(origin);
         let attempted = || format!("cannot read the marker {subject}");
-        // From the leader: a follower may not have it yet.
-        let read = self.stream.get_last_raw_message_by_subject(&subject);
-        let message = match tokio::time::timeout(PATIENCE, read).await {
-            Ok(Ok(message)) => message,
-            Ok(Err(error)) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
-                return Ok(false);
-            }
-            Ok(Err(error)) => return Err(failed(&attempted(), &error)),
+        let payload = match tokio::time::timeout(PATIENCE, self.last(&subject)).await {
+            Ok(Ok(Some(payload))) => payload,
+            Ok(Ok(None)) => return Ok(false),
+            Ok(Err(cause)) => return Err(failed(&attempted(), &cause)),
             Err(_) => return Err(failed(&attempted(), &"no answer in time")),
         };
-        let marker: Marker = serde_json::from_slice(&message.payload)
-            .map_err(|error| failed(&attempted(), &error))?;
+        let marker: Marker =
+            serde_json::from_slice(&payload).map_err(|error| failed(&attempted(), &error))?;
         Ok(marker.generation >= origin.generation)
+    }
+
+    /// The last message of a subject as the stream's leader has it. A follower, which may answer a
+    /// direct get, may not have it yet; where there is none, that is the cheaper way.
+    async fn last(&self, subject: &str) -> Result<Option<Bytes>, String> {
+        let config = &self.stream.cached_info().config;
+        if config.num_replicas <= 1 && config.allow_direct {
+            return match self.stream.direct_get_last_for_subject(subject).await {
+                Ok(message) => Ok(Some(message.payload)),
+                Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error.to_string()),
+            };
+        }
+        match self.stream.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => Ok(Some(message.payload)),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// Keeps in mind how the event ended.

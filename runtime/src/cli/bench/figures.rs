@@ -20,6 +20,10 @@ pub(super) struct Figures {
     pub(super) at_least_once_eps: Option<f64>,
     /// Microseconds of processor time for an event, the server's included.
     pub(super) at_least_once_cpu_us: Option<f64>,
+    /// Events per second of the pipeline with `dedupe`.
+    pub(super) dedupe_eps: Option<f64>,
+    /// Its turns with `dedupe`, each against the one before without.
+    pub(super) ratio_dedupe: Option<f64>,
     /// Not built yet.
     pub(super) atomic_eps: Option<f64>,
     /// The pipeline's turns, each against the forwarder's before and after it.

@@ -31,7 +31,9 @@ pub(super) async fn measure(
 ) -> anyhow::Result<()> {
     let source = Track::lay(place, "live").await?;
     let target = Track::lay(place, "effects").await?;
-    let app = pipeline::build(place, args.plugin.as_deref(), (&source, &target)).await?;
+    let tracks = (&source, &target);
+    let promises = pipeline::AT_LEAST_ONCE;
+    let app = pipeline::build(place, args.plugin.as_deref(), tracks, promises).await?;
     let running = pipeline::start(app);
     let n_events = u64::from(args.rate) * u64::from(SECONDS);
     send(args, place, &source, n_events).await?;

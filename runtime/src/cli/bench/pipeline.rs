@@ -17,13 +17,21 @@ const PIPELINE: &str = "bench";
 /// The name of its consumer.
 pub(super) const DURABLE: &str = "syncline-bench";
 
+/// What the pipeline promises.
+pub(super) const AT_LEAST_ONCE: &str = r#"guarantee = "at-least-once""#;
+/// The same, and to skip second copies.
+pub(super) const DEDUPE: &str = r#"
+    guarantee = "at-least-once"
+    dedupe = { horizon = "1h" }
+"#;
+
 /// A runtime at work.
 pub(super) struct Running {
     app: oneshot::Receiver<anyhow::Result<()>>,
     shutdown: Shutdown,
 }
 
-/// Carries the `n_events` of `source` to `target`.
+/// Carries the `n_events` of `source` to `target`, with these `promises`.
 ///
 /// # Errors
 /// When the runtime does not start or an event does not get through.
@@ -32,9 +40,10 @@ pub(super) async fn carry(
     plugin: Option<&Path>,
     tracks: (&Track, &Track),
     n_events: u64,
+    promises: &str,
 ) -> anyhow::Result<Lap> {
     let (source, _) = tracks;
-    let app = build(place, plugin, tracks).await?;
+    let app = build(place, plugin, tracks, promises).await?;
     let metrics = app.metrics().pipeline(PIPELINE);
     let clock = Clock::start();
     let mut running = start(app);
@@ -65,6 +74,7 @@ pub(super) async fn build(
     place: &Place,
     plugin: Option<&Path>,
     (source, target): (&Track, &Track),
+    promises: &str,
 ) -> anyhow::Result<App> {
     let plugin = plugin.map(std::path::absolute).transpose()?;
     let (plugins, stages) = match &plugin {
@@ -85,7 +95,7 @@ pub(super) async fn build(
         key = "subject:4"
         stages = {stages}
         to = [{{ target = "out" }}]
-        guarantee = "at-least-once"
+        {promises}
         "#,
         place.url,
         target.subject("{key}"),
@@ -95,6 +105,17 @@ pub(super) async fn build(
     );
     let config = Config::parse(&config, Path::new(""), &environment::any)?;
     Ok(Box::pin(App::build(config, run::options())).await?)
+}
+
+/// Forgets which events have ended: the next turn has the same ones.
+///
+/// # Errors
+/// When the server does not.
+pub(super) async fn forget(place: &Place) -> anyhow::Result<()> {
+    let stream = place.jetstream().get_stream("TX").await?;
+    let markers = format!("tx.done.{PIPELINE}.>");
+    stream.purge().filter(markers).await?;
+    Ok(())
 }
 
 /// Runs `app` in a task of its own, as `syncline run` does.

@@ -5,9 +5,12 @@ use super::Args;
 use super::figures::{Figures, median, range, rounded};
 use super::forwarder::forward;
 use super::lap::Lap;
-use super::pipeline::carry;
+use super::pipeline::{self, AT_LEAST_ONCE, DEDUPE, carry};
 use super::place::Place;
 use super::streams::Track;
+
+/// Turns with and without `dedupe`, at most.
+const DEDUPE_ROUNDS: u32 = 3;
 
 /// Both sides in turns, the forwarder first and last: each turn of the pipeline is compared with
 /// the forwarder's before and after it, each of the forwarder's with its next.
@@ -30,17 +33,32 @@ pub(super) async fn measure(
     };
     printer.note("warming up ..");
     turn.forwarder().await?;
-    turn.pipeline().await?;
+    turn.pipeline(AT_LEAST_ONCE).await?;
     let (mut forwarder, mut pipeline) = (vec![turn.forwarder().await?], Vec::new());
+    let mut deduped = Vec::new();
     for round in 1..=args.rounds {
-        let ours = turn.pipeline().await?;
+        let ours = turn.pipeline(AT_LEAST_ONCE).await?;
         let bare = turn.forwarder().await?;
         printer.note(&format!("round {round}: pipeline {ours}, forwarder {bare}"));
         pipeline.push(ours);
         forwarder.push(bare);
     }
+    for _ in 0..args.rounds.min(DEDUPE_ROUNDS) {
+        let without = turn.pipeline(AT_LEAST_ONCE).await?;
+        let with = turn.pipeline(DEDUPE).await?;
+        pipeline::forget(place).await?;
+        printer.note(&format!("dedupe: with {with}, without {without}"));
+        deduped.push((with, without));
+    }
     turn.source.lift().await?;
     compare(&forwarder, &pipeline, figures);
+    let rates: Vec<_> = deduped.iter().map(|(with, _)| with.rate).collect();
+    figures.dedupe_eps = median(&rates).map(f64::round);
+    let ratios: Vec<_> = deduped
+        .iter()
+        .map(|(with, without)| with.rate / without.rate)
+        .collect();
+    figures.ratio_dedupe = median(&ratios).map(|ratio| rounded(ratio, 3));
     figures.all_arrived = true;
     Ok(())
 }
@@ -88,12 +106,19 @@ impl Turn<'_> {
         Ok(lap)
     }
 
-    /// The pipeline's.
-    async fn pipeline(&self) -> anyhow::Result<Lap> {
+    /// The pipeline's, with these promises.
+    async fn pipeline(&self, promises: &str) -> anyhow::Result<Lap> {
         let target = Track::lay(self.place, "carried").await?;
         let tracks = (&self.source, &target);
         let plugin = self.args.plugin.as_deref();
-        let lap = Box::pin(carry(self.place, plugin, tracks, self.args.events)).await?;
+        let lap = Box::pin(carry(
+            self.place,
+            plugin,
+            tracks,
+            self.args.events,
+            promises,
+        ))
+        .await?;
         self.check(target).await?;
         Ok(lap)
     }
