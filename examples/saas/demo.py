@@ -134,14 +134,17 @@ async def send_malformed(js, message):
     await js.publish(message["subject"], body, headers=message["headers"])
 
 
-async def idle(runtime, js):
-    """Until every pipeline has answered everything that its consumer was given."""
+EVERY = [(STREAM, f"syncline-{name}") for name in model.PIPELINES]
+
+
+async def idle(runtime, js, consumers=EVERY):
+    """Until everything that the consumers were given is answered."""
     last, since = None, time.monotonic()
     while True:
         runtime.check_alive()
         left = {}
-        for name in model.PIPELINES:
-            consumer = await js.consumer_info(STREAM, f"syncline-{name}")
+        for stream, name in consumers:
+            consumer = await js.consumer_info(stream, name)
             left[name] = consumer.num_pending + consumer.num_ack_pending
         if not any(left.values()):
             return
@@ -183,6 +186,22 @@ async def play(runtime, swap, events, malformed, rate):
         await client.close()
 
 
+async def replay(runtime):
+    """The win-back module comes up, and what it missed is replayed, twice: returns how many dead
+    letters each time, and what the module holds then."""
+    client = await nats.connect(runtime.url)
+    js = client.jetstream()
+    try:
+        await js.add_stream(name="WINBACK", subjects=["winback.*"])
+        counts = [runtime.replay("winback"), runtime.replay("winback")]
+        await idle(runtime, js, [("SYNCLINE_DLQ", "replay-winback")])
+        return counts, await targets.read_winback(js)
+    except nats.errors.Error as error:
+        raise Failed(f"NATS answers: {error!r}") from error
+    finally:
+        await client.close()
+
+
 def run(runtime, arguments, work):
     """The whole demo; returns what is not as it should be."""
     if arguments.plugins:
@@ -204,6 +223,7 @@ def run(runtime, arguments, work):
     differences = report.judge_targets(wanted, found)
     differences += report.judge_swap(swap, found["search"])
     differences += report.judge_dead_letters(wanted, letters)
+    differences += report.judge_replay(wanted, *asyncio.run(replay(runtime)))
     if arguments.keep:
         wait_for_ctrl_c(runtime)
     differences += report.judge_counts(wanted, runtime.stop())

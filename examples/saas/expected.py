@@ -1,6 +1,6 @@
 """What the demo must end in, worked out from its input alone.
 
-A model of what the four pipelines of syncline.toml mean, in plain Python. It shares no code with
+A model of what the five pipelines of syncline.toml mean, in plain Python. It shares no code with
 Syncline and knows nothing of streams, plugins or retries: it reads the events in the order they
 were sent and says what each target holds afterwards and how each event was counted.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 # The pipeline that takes a module's events, beside the one that takes all.
 PIPELINE_OF = {"crm": "customers", "billing": "subscriptions", "support": "tickets"}
-PIPELINES = ("audit", *PIPELINE_OF.values())
+PIPELINES = ("audit", *PIPELINE_OF.values(), "winback")
 EUROPE = {"eu-west", "eu-central", "uk"}
 
 # Monthly revenue from which a tier begins, by the version of the rule.
@@ -70,6 +70,7 @@ class Expected:
     search: dict = field(default_factory=lambda: defaultdict(list))
     analytics: dict = field(default_factory=lambda: defaultdict(list))
     audit: dict = field(default_factory=lambda: defaultdict(list))
+    winback: dict = field(default_factory=lambda: defaultdict(list))
     counts: dict = field(default_factory=lambda: defaultdict(Counter))
 
 
@@ -86,6 +87,8 @@ def expect(events, malformed):
         module = event["type"].split(".")[0]
         ending = handle[module](expected, event["type"], event["data"], again)
         expected.counts[PIPELINE_OF[module]][ending] += 1
+        if event["type"] == "billing.subscription.deleted":
+            cancelled(expected, event["data"], again)
     for message in malformed:
         module = message["subject"].split(".")[1]
         expected.counts[PIPELINE_OF[module]]["dead"] += 1
@@ -130,6 +133,14 @@ def subscription(expected, kind, data, _again):
         document["customer"] = {name: found[name] for name in ("name", "region")}
     expected.billing[data["id"]] = document
     return "done"
+
+
+def cancelled(expected, data, again):
+    """Its module is down: a dead letter, and once it is replayed a record. Copies of one event are one
+    dead letter to replay."""
+    expected.counts["winback"]["dead"] += 1
+    expected.counts["winback"]["done"] += not again
+    log(expected.winback[data["id"]], data, again)
 
 
 def ticket(expected, kind, data, again):

@@ -159,6 +159,21 @@ def judge_dead_letters(wanted, letters):
     return differences
 
 
+def judge_replay(wanted, counts, found):
+    """That a module which was down has what it missed, in order and once."""
+    differences = model.compare_log("winback", wanted.winback, found)
+    n_wanted = sum(map(len, wanted.winback.values()))
+    if counts != [n_wanted, 0]:
+        differences.append(f"replay: expected {n_wanted} and then 0 dead letters, found {counts}")
+    show(
+        "replay",
+        f"{counts[0]} of winback, whose module was down: each is there once, in order"
+        if not differences else f"{len(differences)} DIFFERENCES",
+    )
+    print(flush=True)
+    return differences
+
+
 def judge_counts(wanted, account):
     endings = model.ENDINGS
     rows = [("pipeline", "received", *(ending.replace("_", " ") for ending in endings), "law")]

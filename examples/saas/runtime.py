@@ -77,11 +77,18 @@ class Runtime:
             raise Failed(f"the runtime ended by itself with status {self.child.returncode}")
 
     def dead_letters(self):
-        command = self.command("dlq", "list", "--json")
+        return [json.loads(line) for line in self.dlq("list").splitlines()]
+
+    def replay(self, pipeline):
+        """Hands a pipeline its dead letters again; returns how many."""
+        return json.loads(self.dlq("replay", "--pipeline", pipeline))["replayed"]
+
+    def dlq(self, *arguments):
+        command = self.command("dlq", *arguments, "--json")
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
         if done.returncode != 0:
-            raise Failed(f"syncline dlq list failed: {done.stderr.strip()}")
-        return [json.loads(line) for line in done.stdout.splitlines()]
+            raise Failed(f"{' '.join(command[1:])} failed: {done.stderr.strip()}")
+        return done.stdout
 
     def stop(self):
         """Drains; returns the runtime's own account of every pipeline."""

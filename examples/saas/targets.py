@@ -17,6 +17,10 @@ async def read(js):
     }
 
 
+async def read_winback(js):
+    return await read_log(js, "WINBACK", lambda subject, _: subject.split(".")[1])
+
+
 async def read_bucket(js, bucket):
     """Every key that has a value."""
     found = {}
