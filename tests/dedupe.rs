@@ -171,3 +171,55 @@ async fn a_stream_of_that_name_that_serves_otherwise_is_refused() {
     assert!(error.contains("stream TX for `dedupe` of `p`"), "{error}");
     assert!(error.contains("allow_msg_ttl"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_marker_that_cannot_be_written_holds_the_answer_and_nothing_else() {
+    let env = TestEnv::start().await;
+    let runtime = env.run_with_parts(&pipeline("1h")).await;
+    let mut settings = env
+        .js
+        .get_stream("TX")
+        .await
+        .unwrap()
+        .cached_info()
+        .config
+        .clone();
+    settings.max_messages = 1;
+    env.js.update_stream(&settings).await.unwrap();
+    env.send("src.a", &copy("1", 1)).await;
+    runtime.settled("p", 1).await;
+    env.send("src.a", &copy("2", 2)).await;
+    eventually("its effect is there", async || {
+        env.n_messages("SEARCH").await == 2
+    })
+    .await;
+    let counts = runtime.counts("p");
+    assert_eq!((counts.done, counts.in_flight), (1, 1));
+    settings.max_messages = -1;
+    env.js.update_stream(&settings).await.unwrap();
+    let counts = runtime.settled("p", 2).await;
+    assert_eq!((counts.done, counts.retries, counts.effects), (2, 0, 2));
+    check_law(&runtime.drain().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn raw_messages_of_a_stream_made_anew_are_no_copies() {
+    let env = TestEnv::start().await;
+    let config = pipeline("1h").replace("stages = [\"probe\"]\n", "");
+    let config = config.replace("key = \"json:/key\"\n", "");
+    let raw = async |text: &'static str| {
+        let ack = env.js.publish("src.a", text.into()).await.unwrap();
+        ack.await.unwrap();
+    };
+    let runtime = env.run_with_parts(&config).await;
+    raw("old").await;
+    runtime.settled("p", 1).await;
+    check_law(&runtime.drain().await);
+    env.js.delete_stream("SRC").await.unwrap();
+    let runtime = env.run_with_parts(&config).await;
+    raw("new").await;
+    let counts = runtime.settled("p", 1).await;
+    assert_eq!((counts.done, counts.duplicate), (1, 0));
+    assert_eq!(env.n_messages("SEARCH").await, 2);
+    check_law(&runtime.drain().await);
+}

@@ -24,6 +24,7 @@ mod replay;
 mod routing;
 mod sdk;
 mod state;
+mod stop;
 mod targets;
 mod tidy;
 

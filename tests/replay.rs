@@ -332,3 +332,104 @@ async fn bad_wishes_are_refused() {
     }
     assert_eq!(dlq(&env, &["replay", "--key", "a", "--rate", "0"]).code, 2);
 }
+
+const MERGES: &str = r#"
+[pipelines.p]
+source = { stream = "SRC", subjects = ["src.>"], create = true }
+key = "json:/key"
+stages = ["probe"]
+guarantee = "at-least-once"
+retry = { attempts = 1, backoff = "1ms..1ms" }
+"#;
+
+/// Merges `{name: true}` into the entry `shared`, and sends a message to `late` if that is wanted.
+fn merge(id: &str, name: &str, late: bool) -> Ce {
+    let mut effects = vec![
+        json!({"target": "crm", "key": "shared", "operation": "merge",
+        "payload": {name: true}}),
+    ];
+    if late {
+        effects.insert(
+            0,
+            json!({"target": "late", "key": "shared", "operation": "append"}),
+        );
+    }
+    Ce::new(id).data(json!({"key": "k", "do": "accept", "effects": effects}))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replayed_merge_is_applied_to_what_later_events_made() {
+    let env = TestEnv::start().await;
+    let late = "[targets.late]\nkind = \"subject\"\nsubject = \"late.{key}\"\n";
+    let config = [crate::harness::PARTS, late, MERGES].concat();
+    let runtime = env.run(&config).await;
+    env.send("src.a", &merge("1", "first", true)).await;
+    env.send("src.a", &merge("2", "second", false)).await;
+    let counts = runtime.settled("p", 2).await;
+    assert_eq!((counts.dead, counts.done), (1, 1));
+    env.stream("LATE", &["late.*"]).await;
+    assert_eq!(dlq(&env, &["replay", "--key", "k"]).fine(), "replayed 1\n");
+    runtime.settled("p", 3).await;
+    let entry = env.entry("crm", "shared").await.unwrap();
+    assert_eq!(
+        (&entry["first"], &entry["second"]),
+        (&json!(true), &json!(true))
+    );
+    // It goes on to name the later event: a redelivery of that one is still known.
+    let last = env.messages("KV_crm").await.pop().unwrap();
+    assert_eq!(last.header("Syncline-Source-Sequence"), Some("2"));
+    check_law(&runtime.drain().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleting_one_letter_of_an_event_leaves_the_payload_of_another() {
+    let env = TestEnv::start().await;
+    let runtime = env.run(PIPELINE).await;
+    let text = "x".repeat(900_000);
+    let large = Ce::new("1").data(json!({"key": "a", "n": "1", "text": text}));
+    env.send("src.a", &large).await;
+    runtime.settled("p", 1).await;
+    assert_eq!(dlq(&env, &["replay", "--key", "a"]).fine(), "replayed 1\n");
+    runtime.settled("p", 2).await;
+    crate::harness::eventually("its replay is acknowledged", async || {
+        env.unacked("SYNCLINE_DLQ", "replay-p").await == (0, 0)
+    })
+    .await;
+    let said = dlq(&env, &["purge", "--replayed", "--key", "a"]).fine();
+    assert_eq!(said, "deleted 1\n");
+    env.stream("LATE", &["late.*"]).await;
+    assert_eq!(dlq(&env, &["replay", "--key", "a"]).fine(), "replayed 1\n");
+    runtime.settled("p", 3).await;
+    assert_eq!(env.messages("LATE").await[0].payload, large.data);
+    check_law(&runtime.drain().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_that_cannot_be_read_does_not_hold_the_others() {
+    let env = TestEnv::start().await;
+    let runtime = env.run(PIPELINE).await;
+    let text = "x".repeat(900_000);
+    let large = Ce::new("1").data(json!({"key": "a", "n": "1", "text": text}));
+    env.send("src.a", &large).await;
+    env.send("src.a", &event("2", "b")).await;
+    runtime.settled("p", 2).await;
+    check_law(&runtime.drain().await);
+    env.js
+        .delete_object_store("SYNCLINE_DLQ_PAYLOADS")
+        .await
+        .unwrap();
+    env.stream("LATE", &["late.*"]).await;
+    assert_eq!(
+        dlq(&env, &["replay", "--pipeline", "p"]).fine(),
+        "replayed 2\n"
+    );
+    let runtime = env.spawn(PIPELINE).await;
+    crate::harness::eventually("both requests are answered", async || {
+        env.unacked("SYNCLINE_DLQ", "replay-p").await == (0, 0)
+    })
+    .await;
+    assert_eq!(held(&env, "b").await, ["2"]);
+    let log = runtime.log();
+    assert!(log.contains("payload of the dead letter is gone"), "{log}");
+    crate::harness::check_law_of(&runtime.drain().await);
+}

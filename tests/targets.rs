@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use syncline::app::AppError;
-use syncline::event::{DeadReason, Operation};
+use syncline::event::{Accepted, DeadReason, Operation};
 
 mod rivals;
 
@@ -165,7 +165,12 @@ async fn an_effect_that_another_stream_takes_is_refused_and_the_letter_lists_wha
         "{}",
         letter.error
     );
-    let accepted = ("crm".to_owned(), Operation::Upsert, "first".to_owned());
+    let accepted = Accepted {
+        target: "crm".to_owned(),
+        entity: None,
+        operation: Operation::Upsert,
+        key: "first".to_owned(),
+    };
     assert_eq!(letter.accepted, [accepted]);
     assert_eq!(env.n_messages("OTHER").await, 0);
     check_law(&runtime.drain().await);

@@ -18,6 +18,14 @@ impl Shutdown {
         Self::default()
     }
 
+    /// A signal that this one gives as well, and that does not give this one.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self {
+            token: self.token.child_token(),
+        }
+    }
+
     /// Gives the signal.
     pub fn begin(&self) {
         self.token.cancel();

@@ -64,6 +64,8 @@ pub struct PipelineMetrics {
     pub unkeyed: Counter,
     /// Copies of an event that was in flight already.
     pub redelivered: Counter,
+    /// Events that the pipeline stopped at.
+    pub stopped: Counter,
     /// Dead letters that were taken on again.
     pub replayed: Counter,
     drops: Mutex<BTreeMap<String, u64>>,
@@ -99,6 +101,8 @@ pub struct PipelineCounts {
     pub unkeyed: u64,
     /// See [`PipelineMetrics::redelivered`].
     pub redelivered: u64,
+    /// Whether the pipeline stopped at an event that failed.
+    pub stopped: bool,
     /// See [`PipelineMetrics::replayed`].
     pub replayed: u64,
     /// How often plugins dropped, by reason.
@@ -165,6 +169,7 @@ impl PipelineMetrics {
             unrouted: self.unrouted.get(),
             unkeyed: self.unkeyed.get(),
             redelivered: self.redelivered.get(),
+            stopped: self.stopped.get() > 0,
             replayed: self.replayed.get(),
             drops: self.drops.lock().clone(),
         }

@@ -91,6 +91,19 @@ impl Process {
         serde_json::from_str(&out).unwrap()
     }
 
+    /// Waits for its end by itself and gives its exit code, the summary, and what it logged.
+    pub(crate) async fn ended_badly(mut self) -> (Option<i32>, Value, String) {
+        let mut status = None;
+        eventually("syncline ends", async || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        let (log, out) = (self.log(), std::fs::read_to_string(&self.out).unwrap());
+        let summary = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}\n{log}"));
+        (status.unwrap().code(), summary, log)
+    }
+
     /// SIGTERM, and the summary.
     pub(crate) async fn drain(self) -> Value {
         self.terminate();

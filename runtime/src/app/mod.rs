@@ -195,7 +195,8 @@ impl App {
         self.plugins.clone()
     }
 
-    /// Takes events in until `shutdown`, then drains: intake, lanes, answers.
+    /// Takes events in until `shutdown`, or until every pipeline has stopped at a failure, then
+    /// drains: intake, lanes, answers.
     ///
     /// # Errors
     /// None at present: what fails while it runs is tried again or becomes a dead letter.
@@ -246,6 +247,7 @@ impl Shared {
     async fn open(&self, config: &pipeline::Config) -> Result<Intake, AppError> {
         say_what_holds(config);
         let metrics = self.surroundings.metrics.pipeline(&config.name);
+        let shutdown = self.shutdown.child();
         let stages = config
             .stages
             .iter()
@@ -269,7 +271,7 @@ impl Shared {
                 coordinator,
                 secrets: self.surroundings.secrets.clone(),
                 metrics: metrics.clone(),
-                shutdown: self.shutdown.clone(),
+                shutdown: shutdown.clone(),
             },
         ));
         let handler: Handler = Arc::new(move |delivery: Delivery| {
@@ -278,7 +280,7 @@ impl Shared {
         });
         let parts = intake::Parts {
             metrics,
-            shutdown: self.shutdown.clone(),
+            shutdown,
             handler,
             replays: replays::of(&config.name, &self.dead_letters)?,
         };

@@ -1,8 +1,8 @@
 //! Dead letters as the intake finds them.
 
 use crate::dead_letter::{self, DeadLetters};
-use crate::event::{Recalled, SubjectPattern};
-use crate::intake::{IntakeError, Recall, Replays};
+use crate::event::SubjectPattern;
+use crate::intake::{IntakeError, Recall, RecallAnswer, Replays};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 struct FromDeadLetters(DeadLetters);
 
 impl Recall for FromDeadLetters {
-    fn recall<'a>(&'a self, request: &'a [u8]) -> BoxFuture<'a, Result<Option<Recalled>, String>> {
+    fn recall<'a>(&'a self, request: &'a [u8]) -> BoxFuture<'a, Result<RecallAnswer, String>> {
         async move {
             let recalled = self.0.recall(request).await;
             recalled.map_err(|error| error.to_string())

@@ -83,7 +83,8 @@ pub(super) fn options() -> Options {
     }
 }
 
-/// Prints what became of the events, pipeline by pipeline. Not fine: events had to be left at work.
+/// Prints what became of the events, pipeline by pipeline. Not fine: events had to be left at work,
+/// or a pipeline stopped at one.
 pub(super) fn report(summary: &Summary, json: bool, printer: &Printer) -> anyhow::Result<Exit> {
     if json {
         printer.json(summary)?;
@@ -91,7 +92,8 @@ pub(super) fn report(summary: &Summary, json: bool, printer: &Printer) -> anyhow
         let rows: Vec<_> = summary.pipelines.iter().map(row).collect();
         printer.table(&COLUMNS, &rows)?;
     }
-    Ok(if summary.drained {
+    let stopped = summary.pipelines.values().any(|counts| counts.stopped);
+    Ok(if summary.drained && !stopped {
         Exit::Fine
     } else {
         Exit::NotFine

@@ -27,7 +27,7 @@ pub(super) const GUARANTEES: [(&str, Option<Guarantee>); 2] = [
 pub(super) const ON_FAILURE: [(&str, Option<OnFailure>); 3] = [
     ("dead-letter", Some(OnFailure::DeadLetter)),
     ("park-key", None),
-    ("stop", None),
+    ("stop", Some(OnFailure::Stop)),
 ];
 
 /// Why the guarantee has to be written out.
@@ -60,6 +60,12 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, known: &Names) -> Option<Confi
     let retry = section.read("retry", retry).unwrap_or_default();
     let on_failure = section.read("on_failure", |entry| entry.choose(&ON_FAILURE));
     let on_failure = on_failure.unwrap_or(OnFailure::DeadLetter);
+    let is_core = |intake: &intake::Config| matches!(intake.source, Source::Core { .. });
+    if on_failure == OnFailure::Stop && intake.as_ref().is_some_and(is_core) {
+        let why = "core NATS sends nothing again, so that the event it stops at would be lost: \
+            write \"dead-letter\"";
+        section.refuse(&["on_failure"], why);
+    }
     let (intake, guarantee) = (intake?, guarantee?);
     Some(Config {
         name,

@@ -8,17 +8,18 @@ use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::stream::DeleteMessageErrorKind;
 
 impl DeadLetters {
-    /// Deletes a letter and its payload; false when it was gone already.
+    /// Deletes a letter and its payload; false when it was gone already, or replayed since it was
+    /// found open.
     ///
     /// # Errors
     /// When it is not known to be deleted.
     pub async fn purge(&self, letter: &LetterSummary) -> Result<bool, DeadLetterError> {
         let attempted = format!("cannot delete the dead letter {}", letter.id);
-        if let Some(object) = &letter.payload_object {
-            self.delete_payload(object, &attempted).await?;
+        if !letter.replayed && self.is_requested(letter, &attempted).await? {
+            return Ok(false);
         }
-        match self.stream().delete_message(letter.sequence).await {
-            Ok(deleted) => Ok(deleted),
+        let deleted = match self.stream().delete_message(letter.sequence).await {
+            Ok(deleted) => deleted,
             Err(error) => match error.kind() {
                 DeleteMessageErrorKind::JetStream(refusal)
                     if matches!(
@@ -26,11 +27,16 @@ impl DeadLetters {
                         ErrorCode::SEQUENCE_NOT_FOUND | ErrorCode::NO_MESSAGE_FOUND
                     ) =>
                 {
-                    Ok(false)
+                    false
                 }
-                _ => Err(failed(&attempted, &error)),
+                _ => return Err(failed(&attempted, &error)),
             },
+        };
+        // After the letter: one without its payload could not be read any more.
+        if let Some(object) = &letter.payload_object {
+            self.delete_payload(object, &attempted).await?;
         }
+        Ok(deleted)
     }
 
     /// Up to which position on the stream every request for a replay of the pipeline's letters has

@@ -1,6 +1,6 @@
 //! A dead letter as it is stored: the context as JSON, the original message whole.
 
-use crate::event::{DeadLetter, DeadReason, Failure, Headers, Operation};
+use crate::event::{Accepted, DeadLetter, DeadReason, Failure, Headers};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -41,9 +41,9 @@ pub struct Letter {
     pub history: Vec<Failure>,
     /// Each stage's plugin with the digest of the component that ran.
     pub plugins: Vec<(String, String)>,
-    /// Effects that targets had accepted: target, operation, key.
+    /// Effects that targets had accepted.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub accepted: Vec<(String, Operation, String)>,
+    pub accepted: Vec<Accepted>,
     /// The source stream; empty for core NATS.
     pub stream: String,
     /// When that stream was made, in nanoseconds since 1970; 0 for core NATS.

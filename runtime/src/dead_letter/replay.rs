@@ -101,6 +101,17 @@ impl DeadLetters {
         Err(failed(&attempted, "others keep replaying it"))
     }
 
+    /// Whether the replay of `letter` was asked for.
+    pub(super) async fn is_requested(
+        &self,
+        letter: &LetterSummary,
+        attempted: &str,
+    ) -> Result<bool, DeadLetterError> {
+        let subject = format!("{REPLAY_PREFIX}{}", letter.id);
+        let (last, _) = self.last_request(&subject, attempted).await?;
+        Ok(last > letter.sequence)
+    }
+
     /// Position and generation of the last request on `subject`; zeroes when there is none. Read from
     /// the stream's leader, since a follower may not have it yet.
     async fn last_request(
@@ -119,30 +130,35 @@ impl DeadLetters {
         }
     }
 
-    /// The message that a request means, or `None` when its letter was deleted.
+    /// The message that a request means, or why it never can be told.
     ///
     /// # Errors
     /// When the letter cannot be read now.
-    pub async fn recall(&self, request: &[u8]) -> Result<Option<Recalled>, DeadLetterError> {
+    pub async fn recall(
+        &self,
+        request: &[u8],
+    ) -> Result<Result<Recalled, String>, DeadLetterError> {
         let attempted = "cannot read the dead letter to replay";
-        let Ok(request) = serde_json::from_slice::<Request>(request) else {
-            return Ok(None);
+        let request: Request = match serde_json::from_slice(request) {
+            Ok(request) => request,
+            Err(error) => return Ok(Err(format!("the request is none: {error}"))),
         };
         // From the leader: what a follower does not have yet is not gone.
         let message = match self.stream().get_raw_message(request.letter).await {
             Ok(message) => message,
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
-                return Ok(None);
+                return Ok(Err("the dead letter is gone".to_owned()));
             }
             Err(error) => return Err(failed(attempted, &error)),
         };
-        if !message.subject.starts_with(SUBJECT_PREFIX) {
-            return Ok(None);
-        }
-        let letter = self.whole(&message.payload, attempted).await?;
-        original(letter, request)
-            .map(Some)
-            .map_err(|error| failed(attempted, &error))
+        let letter: Letter = match serde_json::from_slice(&message.payload) {
+            Ok(letter) if message.subject.starts_with(SUBJECT_PREFIX) => letter,
+            _ => return Ok(Err("what it names is no dead letter".to_owned())),
+        };
+        let Some(letter) = self.with_payload(letter, attempted).await? else {
+            return Ok(Err("the payload of the dead letter is gone".to_owned()));
+        };
+        Ok(original(letter, request).map_err(|error| format!("its payload is no base64: {error}")))
     }
 }
 

@@ -109,7 +109,8 @@ impl DeadLetters {
             .max_payload
             .saturating_sub(MARGIN);
         if body.len() > largest {
-            let object = format!("{}.{}", record.id, record.sequence);
+            // Each letter's own: another of the same event must not lose it when this one is deleted.
+            let object = format!("{}.{}", record.id, message_id(letter));
             self.store_payload(&object, &letter.original.payload)
                 .await?;
             record.payload_base64 = None;
@@ -247,25 +248,43 @@ impl DeadLetters {
         body: &[u8],
         attempted: &str,
     ) -> Result<Letter, DeadLetterError> {
-        let mut letter: Letter = decode(body, attempted)?;
-        if let Some(object) = letter.payload_object.take() {
-            letter.payload_base64 = Some(self.read_payload(&object, attempted).await?);
-        }
-        Ok(letter)
+        let letter: Letter = decode(body, attempted)?;
+        let whole = self.with_payload(letter, attempted).await?;
+        whole.ok_or_else(|| failed(attempted, "its payload is gone"))
     }
 
-    async fn read_payload(&self, name: &str, attempted: &str) -> Result<String, DeadLetterError> {
+    /// The letter with its payload, or `None` when that was deleted.
+    pub(super) async fn with_payload(
+        &self,
+        mut letter: Letter,
+        attempted: &str,
+    ) -> Result<Option<Letter>, DeadLetterError> {
+        if let Some(object) = letter.payload_object.take() {
+            letter.payload_base64 = match self.read_payload(&object, attempted).await? {
+                Some(payload) => Some(payload),
+                None => return Ok(None),
+            };
+        }
+        Ok(Some(letter))
+    }
+
+    async fn read_payload(
+        &self,
+        name: &str,
+        attempted: &str,
+    ) -> Result<Option<String>, DeadLetterError> {
         let store = self.payloads(attempted).await?;
-        let mut object = store
-            .get(name)
-            .await
-            .map_err(|error| failed(attempted, &error))?;
+        let mut object = match store.get(name).await {
+            Ok(object) => object,
+            Err(error) if error.kind() == object_store::GetErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(attempted, &error)),
+        };
         let mut payload = Vec::new();
         object
             .read_to_end(&mut payload)
             .await
             .map_err(|error| failed(attempted, &error))?;
-        Ok(STANDARD.encode(payload))
+        Ok(Some(STANDARD.encode(payload)))
     }
 }
 

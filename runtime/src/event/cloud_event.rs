@@ -187,6 +187,11 @@ impl Event {
         }
     }
 
+    /// Whether the event is a raw message that brought no identity of its own.
+    pub(crate) fn is_named_by_position(&self, headers: &Headers) -> bool {
+        self.kind == RAW_TYPE && headers.get(reserved::MESSAGE_ID).is_none()
+    }
+
     fn set_json(
         &mut self,
         name: &str,

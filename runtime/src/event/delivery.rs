@@ -1,6 +1,6 @@
 //! One copy of a message, and the right to answer for it once.
 
-use super::{Envelope, Failure, InvalidEvent, Operation, Original};
+use super::{Accepted, Envelope, Failure, InvalidEvent, Original};
 use std::sync::Arc;
 
 /// A message that a source handed over, decoded where it could be.
@@ -24,8 +24,8 @@ pub struct Delivery {
 pub struct Past {
     /// Its failed attempts.
     pub history: Vec<Failure>,
-    /// Effects that targets accepted, and that are left out now: target, operation, key.
-    pub accepted: Vec<(String, Operation, String)>,
+    /// Effects that targets accepted, and that are left out now.
+    pub accepted: Vec<Accepted>,
 }
 
 /// A message that comes again, out of a dead letter.

@@ -21,7 +21,9 @@ pub(crate) use headers::header_fault;
 pub use headers::{Headers, reserved};
 pub use key::{EventId, KeySpec, OrderingKey};
 pub(crate) use key::{encode as encode_hash, scalar_at};
-pub use plan::{DeadLetter, DeadReason, Failure, Plan, PlannedEffect, StateRead, StateWrite};
+pub use plan::{
+    Accepted, DeadLetter, DeadReason, Failure, Plan, PlannedEffect, StateRead, StateWrite,
+};
 pub use subject::{KeyAlphabet, SubjectPattern, TypePattern, escape_key, unescape_key};
 pub use verdict::{Acceptance, Forwarded, Next, Verdict};
 

@@ -54,6 +54,40 @@ pub struct StateWrite {
     pub ttl: Option<Duration>,
 }
 
+/// An effect that a target accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The configured target.
+    pub target: String,
+    /// The kind of entity, where the effect named one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub entity: Option<String>,
+    /// What was done.
+    pub operation: Operation,
+    /// Which entity.
+    pub key: String,
+}
+
+impl Accepted {
+    /// Whether `planned` does the same to the same entity.
+    #[must_use]
+    pub fn is(&self, planned: &PlannedEffect) -> bool {
+        *self == Self::of(planned)
+    }
+
+    /// What is kept of an effect that a target accepted.
+    #[must_use]
+    pub fn of(planned: &PlannedEffect) -> Self {
+        let effect = &planned.effect;
+        Self {
+            target: planned.target.to_string(),
+            entity: effect.entity.clone(),
+            operation: effect.operation,
+            key: effect.key.clone(),
+        }
+    }
+}
+
 /// Why an event was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -128,8 +162,8 @@ pub struct DeadLetter {
     pub history: Vec<Failure>,
     /// Each stage's plugin with the digest of the component that ran.
     pub plugins: Vec<(String, String)>,
-    /// Effects that a target had accepted before another refused: target, operation, key.
-    pub accepted: Vec<(String, Operation, String)>,
+    /// Effects that targets had accepted, in any attempt.
+    pub accepted: Vec<Accepted>,
     /// The message as it came.
     pub original: Original,
 }

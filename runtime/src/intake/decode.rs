@@ -60,7 +60,13 @@ pub(super) fn decode(
             Some(fault),
         ),
     };
-    let id = EventId::of(&event.source, &event.id);
+    let id = if event.is_named_by_position(&original.headers) {
+        // A stream that was made anew gives others the same names.
+        let created = original.stream_created;
+        EventId::of(&event.source, &format!("{}@{created}", event.id))
+    } else {
+        EventId::of(&event.source, &event.id)
+    };
     let key = if fault.is_none() {
         config.key.derive(&original.subject, &event, &data)
     } else {

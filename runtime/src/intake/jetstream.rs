@@ -12,7 +12,7 @@ use async_nats::jetstream::{self, consumer::pull};
 use futures::StreamExt as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// Messages asked for at once. More would sit in the client's buffer without gain.
 const BATCH: usize = 512;
@@ -23,6 +23,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// The pause before the consumer is opened again.
 const REOPEN: Duration = Duration::from_millis(500);
 
+/// How long finding a dead letter may take, its payload included.
+const RECALL: Duration = Duration::from_secs(30);
 /// Bits of a ticket that hold the position in the stream.
 const TICKET_BITS: u32 = 48;
 
@@ -182,10 +184,13 @@ impl JetStream {
             return Ok(());
         }
         let receipt = Receipt::new(at.answers.clone(), ticket);
-        let Some(taken) = self.take(message, sequence).await? else {
-            warn!(pipeline = %at.config.pipeline, sequence, "nothing to replay: the dead letter is gone");
-            receipt.settle(Disposition::Ack);
-            return Ok(());
+        let taken = match self.take(message, sequence, at.shutdown).await? {
+            Ok(taken) => taken,
+            Err(why) => {
+                error!(pipeline = %at.config.pipeline, sequence, %why, "a replay is left out");
+                receipt.settle(Disposition::Ack);
+                return Ok(());
+            }
         };
         let Taken {
             original,
@@ -207,15 +212,16 @@ impl JetStream {
         Ok(())
     }
 
-    /// The message that is meant, or `None` when it is gone.
+    /// The message that is meant, or why it never can be told. An outer error passes.
     async fn take(
         &mut self,
         message: async_nats::Message,
         sequence: u64,
-    ) -> Result<Option<Taken>, String> {
+        shutdown: &Shutdown,
+    ) -> Result<Result<Taken, String>, String> {
         let maybe_seen = self.position.pass(sequence);
         let Some(recall) = &self.recall else {
-            return Ok(Some(Taken {
+            return Ok(Ok(Taken {
                 original: original(message, &self.stream, sequence),
                 before: Before {
                     maybe_seen,
@@ -224,7 +230,12 @@ impl JetStream {
                 past: None,
             }));
         };
-        let recalled = recall.recall(&message.payload).await?;
+        let recalled = tokio::time::timeout(RECALL, recall.recall(&message.payload));
+        let recalled = tokio::select! {
+            () = shutdown.begun() => return Err("the shutdown has begun".to_owned()),
+            recalled = recalled => recalled,
+        };
+        let recalled = recalled.map_err(|_| format!("no dead letter within {RECALL:?}"))??;
         Ok(recalled.map(|recalled| Taken {
             original: recalled.original,
             before: Before {

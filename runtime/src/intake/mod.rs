@@ -24,11 +24,13 @@ const REPLAYS: usize = 256;
 /// What is done with each delivery. It settles the delivery's receipt.
 pub type Handler = lanes::Handler<Delivery>;
 
+/// The message that a request for a replay means, or why it never can be told.
+pub type RecallAnswer = Result<Recalled, String>;
+
 /// Finds what a request for a replay means.
 pub trait Recall: Send + Sync {
-    /// The message that `request` means, or `None` when it is gone. An error passes: it is asked
-    /// again.
-    fn recall<'a>(&'a self, request: &'a [u8]) -> BoxFuture<'a, Result<Option<Recalled>, String>>;
+    /// What `request` means. An outer error passes: it is asked again.
+    fn recall<'a>(&'a self, request: &'a [u8]) -> BoxFuture<'a, Result<RecallAnswer, String>>;
 }
 
 /// Where the requests for replays come from, and who knows what they mean.

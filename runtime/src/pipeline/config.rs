@@ -56,4 +56,6 @@ pub enum Guarantee {
 pub enum OnFailure {
     /// It is stored as a dead letter and acked.
     DeadLetter,
+    /// It is given back, and the pipeline takes no more events.
+    Stop,
 }

@@ -31,6 +31,7 @@ pub struct Pipeline {
     stages: Vec<Arc<Slot>>,
     routes: RouteTable,
     retry: RetryPolicy,
+    on_failure: OnFailure,
     coordinator: Coordinator,
     secrets: Arc<Secrets>,
     metrics: Arc<PipelineMetrics>,
@@ -49,7 +50,7 @@ pub struct Parts {
     pub secrets: Arc<Secrets>,
     /// Counts its events.
     pub metrics: Arc<PipelineMetrics>,
-    /// Ends its waits.
+    /// Ends its waits; given by itself where it stops at a failure.
     pub shutdown: Shutdown,
 }
 
@@ -61,6 +62,7 @@ impl Pipeline {
             name: config.name.as_str().into(),
             routes: RouteTable::new(config, parts.kinds),
             retry: config.retry.clone(),
+            on_failure: config.on_failure,
             stages: parts.stages,
             coordinator: parts.coordinator,
             secrets: parts.secrets,
@@ -158,12 +160,15 @@ impl Pipeline {
             Outcome::Apply { plan, held } => (plan, held, End::Done),
             Outcome::Filtered { plan, held } => (plan, held, End::Filtered),
             Outcome::Retry(failure) => return Box::pin(self.try_again(work, failure)).await,
-            Outcome::Dead(failure) => return Box::pin(self.bury(work, failure)).await,
+            Outcome::Dead(failure) => return Box::pin(self.give_up(work, failure)).await,
         };
         let applied = self.coordinator.apply(&plan, &work.envelope).await;
         match outcome::after_apply(applied, work.conflicts < CONFLICTS) {
             outcome::After::End => {
                 held.release();
+                if !self.mark(&plan, work).await {
+                    return Step::End(Disposition::GiveBack);
+                }
                 self.count(end, plan.effects.len());
                 Step::End(Disposition::Ack)
             }
@@ -172,7 +177,7 @@ impl Pipeline {
                 Step::Again
             }
             outcome::After::Retry(failure) => Box::pin(self.try_again(work, failure)).await,
-            outcome::After::Dead(failure) => Box::pin(self.bury(work, failure)).await,
+            outcome::After::Dead(failure) => Box::pin(self.give_up(work, failure)).await,
         }
     }
 
@@ -183,7 +188,7 @@ impl Pipeline {
             pause => pause,
         };
         let Some(pause) = pause else {
-            return self.bury(work, failure.exhausted()).await;
+            return self.give_up(work, failure.exhausted()).await;
         };
         let pause = failure.after.unwrap_or(pause);
         tracing::debug!(pipeline = %self.name, event = %work.envelope.origin.id,
@@ -194,6 +199,26 @@ impl Pipeline {
             work.attempt += 1;
         }
         Step::Wait(pause)
+    }
+
+    /// What becomes of an event that failed for good.
+    async fn give_up(&self, work: &mut Work, failure: outcome::Fault) -> Step {
+        match self.on_failure {
+            OnFailure::DeadLetter => self.bury(work, failure).await,
+            OnFailure::Stop => self.stop(work, &failure),
+        }
+    }
+
+    /// Takes no more events; this one is the next for whoever begins again.
+    fn stop(&self, work: &Work, failure: &outcome::Fault) -> Step {
+        tracing::error!(pipeline = %self.name, event = %work.envelope.origin.id,
+            stream = %work.envelope.origin.stream, sequence = work.envelope.origin.sequence,
+            reason = failure.reason.as_str(), error = %self.secrets.redact(&failure.error),
+            "an event failed for good: the pipeline stops at it, as `on_failure` says");
+        self.metrics.stopped.increment();
+        self.metrics.given_back.increment();
+        self.shutdown.begin();
+        Step::End(Disposition::GiveBack)
     }
 
     /// Stores the dead letter; the event is settled only after that, however long it takes.
@@ -207,6 +232,9 @@ impl Pipeline {
         loop {
             let applied = self.coordinator.apply(&plan, &work.envelope).await;
             if applied == crate::txn::Applied::Done {
+                if !self.mark(&plan, work).await {
+                    return Step::End(Disposition::GiveBack);
+                }
                 self.count(End::Dead, 0);
                 return Step::End(Disposition::Ack);
             }
@@ -216,6 +244,18 @@ impl Pipeline {
                 return Step::End(Disposition::GiveBack);
             }
         }
+    }
+
+    /// What was applied is known to have ended, however long that takes; false at the shutdown.
+    async fn mark(&self, plan: &Plan, work: &Work) -> bool {
+        let mut n_failed = 1;
+        while let Err(error) = self.coordinator.mark(plan, &work.envelope).await {
+            tracing::warn!(pipeline = %self.name, %error, "trying again");
+            if !self.pause_for_ever(&mut n_failed, work).await {
+                return false;
+            }
+        }
+        true
     }
 
     /// The pause before what has to succeed in the end is tried again; false at the shutdown.

@@ -1,6 +1,6 @@
 //! What an attempt came to, and the one table from there to the next step. Pure.
 
-use crate::event::{DeadReason, Disposition, InvalidEvent, Operation, Plan};
+use crate::event::{Accepted, DeadReason, Disposition, InvalidEvent, Plan};
 use crate::plugin::{CallError, Held, Version};
 use crate::txn::Applied;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub(super) struct Fault {
     /// When to try again; none: as the pipeline's policy says.
     pub(super) after: Option<Duration>,
     /// Effects that had been accepted.
-    pub(super) accepted: Vec<(String, Operation, String)>,
+    pub(super) accepted: Vec<Accepted>,
 }
 
 /// What comes next for an event.
@@ -103,7 +103,13 @@ pub(super) fn after_apply(applied: Applied, may_think_again: bool) -> After {
         Applied::Conflict(_) if may_think_again => After::Think { counted: true },
         // Whoever overtook it is done, so this ends.
         Applied::Overtaken(_) => After::Think { counted: false },
-        Applied::Conflict(error) => After::Dead(Fault::new(DeadReason::Conflict, error)),
+        Applied::Conflict(setback) => After::Dead(Fault {
+            accepted: setback.accepted,
+            ..Fault::new(
+                DeadReason::Conflict,
+                format!("target `{}`: {}", setback.place, setback.error),
+            )
+        }),
         Applied::Refused(setback) => After::Dead(Fault {
             place: Some(setback.place.clone()),
             accepted: setback.accepted,
@@ -146,14 +152,19 @@ mod tests {
         let setback = || Setback {
             place: "crm".into(),
             error: "no".into(),
-            accepted: vec![("a".into(), Operation::Upsert, "k".into())],
+            accepted: vec![Accepted {
+                target: "a".into(),
+                entity: None,
+                operation: crate::event::Operation::Upsert,
+                key: "k".into(),
+            }],
         };
         assert_eq!(after_apply(Applied::Done, false), After::End);
-        let again = after_apply(Applied::Conflict("x".into()), true);
+        let again = after_apply(Applied::Conflict(setback()), true);
         assert_eq!(again, After::Think { counted: true });
         let again = after_apply(Applied::Overtaken("x".into()), false);
         assert_eq!(again, After::Think { counted: false });
-        let After::Dead(fault) = after_apply(Applied::Conflict("x".into()), false) else {
+        let After::Dead(fault) = after_apply(Applied::Conflict(setback()), false) else {
             panic!("a conflict that does not end is given up");
         };
         assert_eq!(fault.reason, DeadReason::Conflict);

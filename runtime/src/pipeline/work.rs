@@ -2,7 +2,8 @@
 
 use super::outcome::Fault;
 use crate::event::{
-    DeadLetter, Delivery, Envelope, Failure, InvalidEvent, Original, Past, PlannedEffect, Receipt,
+    Accepted, DeadLetter, Delivery, Envelope, Failure, InvalidEvent, Original, Past, PlannedEffect,
+    Receipt,
 };
 use crate::plugin::{Secrets, Version};
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub(super) struct Work {
     original: Original,
     /// Failed attempts, and what targets accepted, before and since a replay.
     past: Past,
+    /// Effects that targets accepted since, in any attempt.
+    accepted: Vec<Accepted>,
     versions: Vec<Arc<Version>>,
 }
 
@@ -46,6 +49,7 @@ impl Work {
             conflicts: 0,
             original,
             past: past.map(|past| *past).unwrap_or_default(),
+            accepted: Vec::new(),
             versions: Vec::new(),
         };
         (work, receipt)
@@ -64,6 +68,12 @@ impl Work {
     }
 
     pub(super) fn note_failure(&mut self, fault: &Fault, secrets: &Secrets) {
+        // Each attempt sends all of them: most come again.
+        for accepted in &fault.accepted {
+            if !self.accepted.contains(accepted) {
+                self.accepted.push(accepted.clone());
+            }
+        }
         let history = &mut self.past.history;
         history.push(Failure {
             attempt: self.attempt,
@@ -82,12 +92,8 @@ impl Work {
 
     /// Takes out of `effects` what targets had accepted before the event was replayed.
     pub(super) fn leave_out_accepted(&self, effects: &mut Vec<PlannedEffect>) {
-        for (target, operation, key) in &self.past.accepted {
-            let accepted = effects.iter().position(|planned| {
-                let effect = &planned.effect;
-                *planned.target == **target && effect.operation == *operation && effect.key == *key
-            });
-            if let Some(index) = accepted {
+        for accepted in &self.past.accepted {
+            if let Some(index) = effects.iter().position(|planned| accepted.is(planned)) {
                 effects.remove(index);
             }
         }
@@ -106,7 +112,7 @@ impl Work {
                 version.component().digest().to_owned(),
             )
         });
-        let accepted = self.past.accepted.iter().chain(&fault.accepted);
+        let accepted = self.past.accepted.iter().chain(&self.accepted);
         DeadLetter {
             pipeline: pipeline.to_owned(),
             id: self.envelope.origin.id.clone(),

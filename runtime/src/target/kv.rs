@@ -47,10 +47,22 @@ struct Source {
     sequence: u64,
 }
 
+impl Source {
+    fn of(cause: &Cause) -> Self {
+        Self {
+            stream: cause.stream.to_string(),
+            created: cause.stream_created,
+            sequence: cause.sequence,
+        }
+    }
+}
+
 /// The new value, and the revision that must still hold; none: whatever there is.
 struct Change {
     payload: Bytes,
     revision: Option<u64>,
+    /// What the entry says of its cause goes on to hold: a later event had written it before.
+    keeps: Option<(Source, Option<String>)>,
 }
 
 impl Change {
@@ -58,6 +70,7 @@ impl Change {
         Self {
             payload: effect.payload.clone(),
             revision: None,
+            keeps: None,
         }
     }
 }
@@ -112,9 +125,11 @@ impl Kv {
                 Ok(current) => current,
                 Err(error) => return Answer::Unknown(error.to_string()),
             };
-            // What other keys wrote later tells nothing of an effect that rests on the entry.
-            let is_overtaken =
-                current.is_later_than(cause) && (is_blind || current.is_of_key(cause));
+            // What other keys wrote later tells nothing of an effect that rests on the entry. Nor does
+            // what its own key wrote while the event was a dead letter.
+            let had_its_turn = cause.generation == 0 && current.is_of_key(cause);
+            let is_later = current.is_later_than(cause);
+            let is_overtaken = is_later && (is_blind || had_its_turn);
             if current.is_of(cause) || (cause.maybe_seen && is_overtaken) {
                 return Answer::Applied;
             }
@@ -125,10 +140,15 @@ impl Kv {
                 Ok(payload) => payload,
                 Err(fault) => return Answer::Refused(fault),
             };
-            let revision = Some(current.revision);
-            last = self
-                .write(&subject, effect, Change { payload, revision }, cause)
-                .await;
+            let change = Change {
+                payload,
+                revision: Some(current.revision),
+                keeps: match current.cause {
+                    Some(source) if is_later => Some((source, current.key)),
+                    _ => None,
+                },
+            };
+            last = self.write(&subject, effect, change, cause).await;
             if !matches!(last, Answer::Conflict(_)) {
                 return last;
             }
@@ -152,7 +172,11 @@ impl Kv {
     }
 
     async fn write(&self, subject: &str, effect: &Effect, change: Change, cause: &Cause) -> Answer {
-        let Change { payload, revision } = change;
+        let Change {
+            payload,
+            revision,
+            keeps,
+        } = change;
         let mut headers = HeaderMap::new();
         if let Some(revision) = revision {
             headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string());
@@ -165,11 +189,13 @@ impl Kv {
         };
         headers.insert(reserved::MESSAGE_ID, &*cause.message_id);
         headers.insert(reserved::EVENT_ID, cause.event_id.as_str());
-        if !cause.stream.is_empty() {
-            headers.insert(reserved::SOURCE_STREAM, &*cause.stream);
-            headers.insert(reserved::SOURCE_CREATED, cause.stream_created.to_string());
-            headers.insert(reserved::SOURCE_SEQUENCE, cause.sequence.to_string());
-            headers.insert(reserved::SOURCE_KEY, &*hash_of(&cause.key));
+        let own = || (Source::of(cause), Some(hash_of(&cause.key).to_string()));
+        let (source, key) = keeps.unwrap_or_else(own);
+        if !source.stream.is_empty() {
+            headers.insert(reserved::SOURCE_STREAM, source.stream);
+            headers.insert(reserved::SOURCE_CREATED, source.created.to_string());
+            headers.insert(reserved::SOURCE_SEQUENCE, source.sequence.to_string());
+            headers.insert(reserved::SOURCE_KEY, key.unwrap_or_default());
         }
         if let Some(content_type) = &effect.content_type {
             headers.insert(

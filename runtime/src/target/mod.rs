@@ -30,6 +30,8 @@ pub struct Cause {
     pub stream_created: u64,
     /// Position in it.
     pub sequence: u64,
+    /// How often the event was replayed as a dead letter.
+    pub generation: u32,
     /// What the event is ordered by.
     pub key: OrderingKey,
     /// True when an earlier run may already have applied this effect.

@@ -2,7 +2,7 @@
 //! what is sent twice is deduplicated by its message id, or seen to be there by its sequence.
 
 use super::{Applied, Coordinator, Setback};
-use crate::event::{Envelope, Operation, Plan, PlannedEffect, encode_hash};
+use crate::event::{Accepted, Envelope, Plan, PlannedEffect, encode_hash};
 use crate::plugin::{State, StateError};
 use crate::target::{Answer, Cause};
 use sha2::{Digest as _, Sha256};
@@ -31,7 +31,7 @@ impl Coordinator {
         }
         match state.commit(&plan.writes).await {
             Ok(()) => Applied::Done,
-            Err(error) => of_state_error(error, plan.effects.iter().map(accepted).collect()),
+            Err(error) => of_state_error(error, plan.effects.iter().map(Accepted::of).collect()),
         }
     }
 
@@ -40,7 +40,7 @@ impl Coordinator {
             let setback = |error: String| Setback {
                 place: effect.target.to_string(),
                 error,
-                accepted: plan.effects.iter().take(index).map(accepted).collect(),
+                accepted: plan.effects.iter().take(index).map(Accepted::of).collect(),
             };
             let Some(target) = self.targets.get(&effect.target) else {
                 return Applied::Refused(setback("there is no such target".to_owned()));
@@ -48,7 +48,7 @@ impl Coordinator {
             match target.apply(effect, &self.cause(effect, envelope)).await {
                 Answer::Applied => {}
                 Answer::Conflict(error) => {
-                    return Applied::Conflict(format!("target `{}`: {error}", effect.target));
+                    return Applied::Conflict(setback(error));
                 }
                 Answer::Refused(error) => return Applied::Refused(setback(error)),
                 Answer::Unknown(error) => return Applied::Unknown(setback(error)),
@@ -63,6 +63,7 @@ impl Coordinator {
             event_id: origin.id.clone(),
             stream: origin.stream.clone(),
             stream_created: origin.stream_created,
+            generation: origin.generation,
             sequence: origin.sequence,
             key: origin.key.clone(),
             maybe_seen: origin.maybe_seen,
@@ -100,7 +101,7 @@ impl Coordinator {
     }
 }
 
-fn of_state_error(error: StateError, accepted: Vec<(String, Operation, String)>) -> Applied {
+fn of_state_error(error: StateError, accepted: Vec<Accepted>) -> Applied {
     match error {
         StateError::Conflict(_) => Applied::Overtaken(error.to_string()),
         StateError::Unavailable(error) => Applied::Unknown(Setback {
@@ -109,13 +110,4 @@ fn of_state_error(error: StateError, accepted: Vec<(String, Operation, String)>)
             accepted,
         }),
     }
-}
-
-pub(super) fn accepted(planned: &PlannedEffect) -> (String, Operation, String) {
-    let effect = &planned.effect;
-    (
-        planned.target.to_string(),
-        effect.operation,
-        effect.key.clone(),
-    )
 }

@@ -5,7 +5,7 @@ mod markers;
 mod state_locks;
 
 use crate::dead_letter::DeadLetters;
-use crate::event::{DeadLetter, Envelope, Operation, Plan};
+use crate::event::{Accepted, DeadLetter, Envelope, Plan};
 use crate::plugin::State;
 use crate::target::Targets;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub enum Applied {
     /// All of it holds.
     Done,
     /// A precondition does not hold: think again, a few times.
-    Conflict(String),
+    Conflict(Setback),
     /// Another event changed plugin state since this one read it: think again.
     Overtaken(String),
     /// A target will never take its effect.
@@ -46,8 +46,8 @@ pub struct Setback {
     pub place: String,
     /// What it said.
     pub error: String,
-    /// Effects that had been accepted before: target, operation, key.
-    pub accepted: Vec<(String, Operation, String)>,
+    /// Effects that had been accepted before.
+    pub accepted: Vec<Accepted>,
 }
 
 impl Coordinator {
@@ -89,23 +89,30 @@ impl Coordinator {
 
     /// Changes the world as `plan` says, because of `envelope`.
     pub async fn apply(&self, plan: &Plan, envelope: &Envelope) -> Applied {
-        let (applied, state) = match &plan.dead_letter {
-            Some(letter) => (Box::pin(self.store(letter)).await, Ended::Dead),
-            None => {
-                let state = match plan.effects.is_empty() {
-                    true => Ended::Filtered,
-                    false => Ended::Done,
-                };
-                (self.apply_at_least_once(plan, envelope).await, state)
-            }
-        };
-        // What changed nothing is thought again.
-        match &self.markers {
-            Some(markers) if applied == Applied::Done && !plan.is_empty() => {
-                Box::pin(mark(markers, envelope, plan, state)).await
-            }
-            _ => applied,
+        match &plan.dead_letter {
+            Some(letter) => Box::pin(self.store(letter)).await,
+            None => self.apply_at_least_once(plan, envelope).await,
         }
+    }
+
+    /// Keeps in mind that the event of `envelope` ended with `plan`, which was applied. What changed
+    /// nothing is not kept: it may be thought again.
+    ///
+    /// # Errors
+    /// When it is not known to be kept. The plan holds all the same: only this is to be tried again.
+    pub async fn mark(&self, plan: &Plan, envelope: &Envelope) -> Result<(), MarkerError> {
+        let Some(markers) = self.markers.as_ref().filter(|_| !plan.is_empty()) else {
+            return Ok(());
+        };
+        let state = match plan {
+            Plan {
+                dead_letter: Some(_),
+                ..
+            } => Ended::Dead,
+            plan if plan.effects.is_empty() => Ended::Filtered,
+            _ => Ended::Done,
+        };
+        Box::pin(markers.mark(&envelope.origin, state)).await
     }
 
     async fn store(&self, letter: &DeadLetter) -> Applied {
@@ -117,17 +124,5 @@ impl Coordinator {
                 accepted: Vec::new(),
             }),
         }
-    }
-}
-
-/// The last step before the answer: what ended is known to have.
-async fn mark(markers: &Markers, envelope: &Envelope, plan: &Plan, state: Ended) -> Applied {
-    match markers.mark(&envelope.origin, state).await {
-        Ok(()) => Applied::Done,
-        Err(error) => Applied::Unknown(Setback {
-            place: "TX".to_owned(),
-            error: error.to_string(),
-            accepted: plan.effects.iter().map(at_least_once::accepted).collect(),
-        }),
     }
 }
