@@ -79,20 +79,14 @@ impl Process {
     }
 
     /// Waits for its end and gives the summary that it printed.
-    pub(crate) async fn ended(mut self) -> Value {
-        let mut status = None;
-        eventually("syncline ends", async || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        })
-        .await;
-        let (log, out) = (self.log(), std::fs::read_to_string(&self.out).unwrap());
-        assert!(status.unwrap().success(), "{status:?}\n{log}\n{out}");
-        serde_json::from_str(&out).unwrap()
+    pub(crate) async fn ended(self) -> Value {
+        let (code, summary, log) = self.ended_somehow().await;
+        assert_eq!(code, Some(0), "{summary:#}\n{log}");
+        summary
     }
 
-    /// Waits for its end by itself and gives its exit code, the summary, and what it logged.
-    pub(crate) async fn ended_badly(mut self) -> (Option<i32>, Value, String) {
+    /// Waits for its end, whatever it is, and gives its exit code, the summary, and what it logged.
+    pub(crate) async fn ended_somehow(mut self) -> (Option<i32>, Value, String) {
         let mut status = None;
         eventually("syncline ends", async || {
             status = self.child.try_wait().unwrap();
