@@ -14,7 +14,7 @@ GUESTS_DIR := $(CARGO_TARGET_DIR)/guests-build
 GUESTS := $(GUESTS_DIR)/wasm32-wasip2/guest
 BUILD_GUEST := cargo build --locked --profile guest --target wasm32-wasip2 --target-dir $(GUESTS_DIR)
 
-.PHONY: help demo test lint cases bench build setup clean
+.PHONY: help demo test lint cases bench chaos build setup clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -47,6 +47,23 @@ bench: ## Syncline against a bare forwarder; JSON=1 prints one JSON object as th
 	@unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS; $(BUILD_GUEST) --manifest-path tests/guests/bench/Cargo.toml
 	@$(CARGO_TARGET_DIR)/release/syncline bench $(if $(JSON),--json) --plugins $(GUESTS) \
 		--plugin $(GUESTS)/bench_json.wasm --echo $(GUESTS)/bench_echo.wasm
+
+EVENTS ?= 20000
+SEED ?= 1
+GUARANTEE ?= at-least-once
+SCENARIO ?= kill
+CHAOS := CHAOS_EVENTS=$(EVENTS) CHAOS_SEED=$(SEED) CHAOS_HITS=$(HITS) CHAOS_REPORT=$(CARGO_TARGET_DIR)/chaos.json
+
+chaos: build ## kill -9 of everything under load, and a judge; EVENTS=n SEED=n HITS=n JSON=1
+	@.ci/setup test
+	@if [ "$(GUARANTEE)/$(SCENARIO)" != at-least-once/kill ]; then \
+		echo "make chaos: GUARANTEE=$(GUARANTEE) SCENARIO=$(SCENARIO) is not available yet;" \
+			"there is GUARANTEE=at-least-once SCENARIO=kill" >&2; exit 2; fi
+	@rm -f $(CARGO_TARGET_DIR)/chaos.json
+	@$(CHAOS) cargo test --locked --workspace --test system -- --exact \
+		chaos::every_event_has_its_effects_once_and_in_order_under_kill_9 || failed=1; \
+	if [ -f $(CARGO_TARGET_DIR)/chaos.json ]; then \
+		$(if $(JSON),cat,python3 -m json.tool) $(CARGO_TARGET_DIR)/chaos.json; fi; exit $${failed:-0}
 
 build: ## the syncline binary
 	@.ci/setup build

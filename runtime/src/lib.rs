@@ -6,6 +6,7 @@
 //! alone *acts*. `ARCHITECTURE.md` has the map and the invariants.
 
 pub mod event;
+pub mod fault;
 pub mod shutdown;
 pub mod telemetry;
 

@@ -19,6 +19,11 @@ pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> b
     }
 }
 
+/// Lets time pass where the time itself is what is done to somebody, as while a process is stopped.
+pub(crate) async fn stall(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// Every event that was received ended in one of the known ways, and the runtime drained.
 pub(crate) fn check_law(summary: &Summary) {
     check_law_of(&serde_json::to_value(summary).unwrap());

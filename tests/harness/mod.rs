@@ -24,7 +24,7 @@ use std::sync::Arc;
 use syncline::config::Config;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-pub(crate) use check::{check_law, check_law_of, eventually};
+pub(crate) use check::{check_law, check_law_of, eventually, stall};
 pub(crate) use nats::Server;
 pub(crate) use process::{Process, binary};
 pub(crate) use publish::Ce;

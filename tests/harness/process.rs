@@ -34,18 +34,25 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it and waits until it takes events.
     pub(crate) async fn run(config: &Path) -> Self {
-        let mut process = Self::launch(config);
-        eventually("syncline is ready", async || {
-            let log = process.log();
-            let ended = process.child.try_wait().unwrap();
-            assert!(ended.is_none(), "syncline ended: {ended:?}\n{log}");
-            log.lines().any(|line| line.contains(" ready "))
-        })
-        .await;
+        let mut process = Self::launch(config, "");
+        let ready = process.is_ready().await;
+        assert!(ready, "syncline ended\n{}", process.log());
         process
     }
 
-    fn launch(config: &Path) -> Self {
+    /// Waits until it takes events; false when it ended instead.
+    pub(crate) async fn is_ready(&mut self) -> bool {
+        let mut ended = false;
+        eventually("syncline is ready", async || {
+            ended = self.has_ended();
+            ended || self.log().lines().any(|line| line.contains(" ready "))
+        })
+        .await;
+        !ended
+    }
+
+    /// Starts it with these faults armed.
+    pub(crate) fn launch(config: &Path, faults: &str) -> Self {
         let (log, out) = (config.with_extension("log"), config.with_extension("out"));
         let child = Command::new(binary())
             .args(["run", "--json", "--config"])
@@ -53,6 +60,7 @@ impl Process {
             .envs(guests::all())
             .env("SYNCLINE_CACHE", &*TestEnv::cache())
             .env("NO_COLOR", "1")
+            .env("SYNCLINE_FAULTS", faults)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(File::create(&out).unwrap())
@@ -65,6 +73,21 @@ impl Process {
     /// What it logged so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Whether it is gone by now.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Stops it from running, its connections open: SIGSTOP.
+    pub(crate) fn pause(&self) {
+        signal(self.child.id(), "STOP");
+    }
+
+    /// Lets it run again: SIGCONT.
+    pub(crate) fn resume(&self) {
+        signal(self.child.id(), "CONT");
     }
 
     /// Ends it as a crash would: SIGKILL.

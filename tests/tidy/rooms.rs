@@ -5,8 +5,9 @@ use super::no_faults;
 use super::sources::{Source, has_name, names_after, rust};
 
 /// A room, and the rooms it may use. Everybody may use the ground: event, telemetry, shutdown.
-const BELOW: [(&str, &[&str]); 11] = [
+const BELOW: [(&str, &[&str]); 12] = [
     ("event", &[]),
+    ("fault", &["shutdown"]),
     ("telemetry", &[]),
     ("shutdown", &[]),
     ("plugin", &[]),
@@ -29,7 +30,7 @@ const BELOW: [(&str, &[&str]); 11] = [
         ],
     ),
 ];
-const GROUND: [&str; 3] = ["event", "telemetry", "shutdown"];
+const GROUND: [&str; 4] = ["event", "fault", "telemetry", "shutdown"];
 
 /// The one file of `pipeline` that may name `intake`, for the settings of its source.
 const SETTINGS_OF_PIPELINE: &str = "runtime/src/pipeline/config.rs";

@@ -39,6 +39,11 @@ pub(super) fn nats_server() -> Option<PathBuf> {
     variable("SYNCLINE_NATS_SERVER").map(PathBuf::from)
 }
 
+/// What is to go wrong on purpose, in a build for tests.
+pub(super) fn faults() -> Option<String> {
+    variable("SYNCLINE_FAULTS")
+}
+
 /// The first file called `program` on `PATH`.
 pub(super) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

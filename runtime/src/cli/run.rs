@@ -8,6 +8,7 @@ use super::print::Printer;
 use super::signals::Signals;
 use syncline::app::{App, AppError, Options, Summary};
 use syncline::config::Config;
+use syncline::fault;
 use syncline::shutdown::Shutdown;
 use syncline::telemetry::PipelineCounts;
 
@@ -47,12 +48,29 @@ pub(super) struct Args {
 /// Runs and reports.
 pub(super) async fn execute(args: Args, printer: &Printer) -> anyhow::Result<Exit> {
     logging::start(&args.logging)?;
+    arm_faults()?;
     let config = args.config.load()?;
     let mut signals = Signals::listen()?;
     let shutdown = Shutdown::new();
     let work = run(config, shutdown.clone());
     let summary = Box::pin(signals.during(&shutdown, work)).await??;
     report(&summary, args.json, printer)
+}
+
+/// Arms what `SYNCLINE_FAULTS` asks for. Never ignored: a test that believes in a fault that cannot
+/// happen proves nothing.
+fn arm_faults() -> anyhow::Result<()> {
+    let Some(faults) = environment::faults() else {
+        return Ok(());
+    };
+    if !fault::AVAILABLE {
+        return Err(Failure::new("cannot arm the faults of SYNCLINE_FAULTS")
+            .because(anyhow::anyhow!("this build has none"))
+            .remedy("unset it, or use a build with debug assertions")
+            .into());
+    }
+    fault::arm(faults.parse()?, || std::process::abort());
+    Ok(())
 }
 
 /// Builds the runtime and runs it until `shutdown`.

@@ -2,6 +2,7 @@
 //! the server sends them a second time.
 
 use crate::event::{Disposition, Settle};
+use crate::fault::{self, Point};
 use crate::shutdown::Shutdown;
 use async_nats::{Client, Subject};
 use bytes::Bytes;
@@ -133,6 +134,7 @@ impl Outgoing {
                     publish(&client, reply, answer).await;
                 }
             }
+            fault::reach(Point::Answered).await;
         }
         give_back(&client, &mut held).await;
         if let Err(error) = client.flush().await {

@@ -3,6 +3,7 @@
 use super::IntakeError;
 use super::config::{Config, Source};
 use crate::event::SubjectPattern;
+use crate::fault::{self, Point};
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, pull};
 use async_nats::jetstream::context::{Context, GetStreamErrorKind};
@@ -160,6 +161,7 @@ pub(super) async fn open_consumer(
         match stream.reset_consumer(durable, None).await {
             Ok(_) => {
                 info!(pipeline = %config.pipeline, floor, "consumer set back to its ack floor");
+                fault::reach(Point::SetBack).await;
             }
             Err(error) => warn!(pipeline = %config.pipeline, %error,
                 "the server cannot set the consumer back (it needs 2.14): events that an earlier \

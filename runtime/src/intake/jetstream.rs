@@ -5,7 +5,8 @@ use super::config::{Config, Source};
 use super::consumer::{Position, open_consumer, open_stream};
 use super::decode::{Before, Stream, decode, original};
 use super::{DeliveryLanes, IntakeError, Recall};
-use crate::event::{Delivery, Disposition, Original, Past, Receipt};
+use crate::event::{Delivery, Disposition, Original, Past, Receipt, Settle as _};
+use crate::fault::{self, Promise};
 use crate::shutdown::{Shutdown, Tasks};
 use crate::telemetry::PipelineMetrics;
 use async_nats::jetstream::{self, consumer::pull};
@@ -184,6 +185,9 @@ impl JetStream {
             return Ok(());
         }
         let receipt = Receipt::new(at.answers.clone(), ticket);
+        if fault::breaks(Promise::AnswerLast) {
+            at.answers.settle(ticket, Disposition::Ack);
+        }
         let taken = match self.take(message, sequence, at.shutdown).await? {
             Ok(taken) => taken,
             Err(why) => {

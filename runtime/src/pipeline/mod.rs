@@ -8,6 +8,7 @@ mod stage;
 mod work;
 
 use crate::event::{Delivery, Disposition, Plan};
+use crate::fault::{self, Point};
 use crate::plugin::{Secrets, Session, Slot, Version};
 use crate::shutdown::Shutdown;
 use crate::telemetry::PipelineMetrics;
@@ -78,6 +79,7 @@ impl Pipeline {
             self.metrics.replayed.increment();
         }
         let (mut work, receipt) = Work::begin(delivery);
+        fault::reach(Point::Taken).await;
         let disposition = match self.has_ended(&work).await {
             Some(true) => Disposition::Ack,
             Some(false) => self.work_off(&mut work).await,
@@ -110,6 +112,7 @@ impl Pipeline {
     async fn work_off(&self, work: &mut Work) -> Disposition {
         loop {
             let outcome = self.think(work).await; // stages, routes: nothing durable yet
+            fault::reach(Point::Thought).await;
             match self.act(work, outcome).await {
                 Step::End(disposition) => return disposition,
                 Step::Again => {}
@@ -166,9 +169,11 @@ impl Pipeline {
         match outcome::after_apply(applied, work.conflicts < CONFLICTS) {
             outcome::After::End => {
                 held.release();
+                fault::reach(Point::Applied).await;
                 if !self.mark(&plan, work).await {
                     return Step::End(Disposition::GiveBack);
                 }
+                fault::reach(Point::Marked).await;
                 self.count(end, plan.effects.len());
                 Step::End(Disposition::Ack)
             }
@@ -230,8 +235,10 @@ impl Pipeline {
         let plan = Plan::bury(letter);
         let mut n_failed = 1;
         loop {
+            fault::reach(Point::LetterPending).await;
             let applied = self.coordinator.apply(&plan, &work.envelope).await;
             if applied == crate::txn::Applied::Done {
+                fault::reach(Point::LetterStored).await;
                 if !self.mark(&plan, work).await {
                     return Step::End(Disposition::GiveBack);
                 }

@@ -3,6 +3,7 @@
 
 use super::{Applied, Coordinator, Setback};
 use crate::event::{Accepted, Envelope, Plan, PlannedEffect, encode_hash};
+use crate::fault::{self, Point};
 use crate::plugin::{State, StateError};
 use crate::target::{Answer, Cause};
 use sha2::{Digest as _, Sha256};
@@ -42,6 +43,9 @@ impl Coordinator {
                 error,
                 accepted: plan.effects.iter().take(index).map(Accepted::of).collect(),
             };
+            if index > 0 {
+                fault::reach(Point::BetweenEffects).await;
+            }
             let Some(target) = self.targets.get(&effect.target) else {
                 return Applied::Refused(setback("there is no such target".to_owned()));
             };

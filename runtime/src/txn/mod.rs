@@ -6,6 +6,7 @@ mod state_locks;
 
 use crate::dead_letter::DeadLetters;
 use crate::event::{Accepted, DeadLetter, Envelope, Plan};
+use crate::fault::{self, Point, Promise};
 use crate::plugin::State;
 use crate::target::Targets;
 use std::sync::Arc;
@@ -76,6 +77,7 @@ impl Coordinator {
     /// When that cannot be known now.
     pub async fn has_ended(&self, envelope: &Envelope) -> Result<bool, MarkerError> {
         match &self.markers {
+            Some(_) if fault::breaks(Promise::Dedupe) => Ok(false),
             Some(markers) => Box::pin(markers.has_ended(&envelope.origin)).await,
             None => Ok(false),
         }
@@ -116,6 +118,14 @@ impl Coordinator {
     }
 
     async fn store(&self, letter: &DeadLetter) -> Applied {
+        if fault::breaks(Promise::LetterFirst) {
+            let (dead_letters, letter) = (self.dead_letters.clone(), letter.clone());
+            fault::later(async move {
+                fault::reach(Point::LetterPending).await;
+                drop(dead_letters.store(&letter).await);
+            });
+            return Applied::Done;
+        }
         match self.dead_letters.store(letter).await {
             Ok(()) => Applied::Done,
             Err(error) => Applied::Unknown(Setback {

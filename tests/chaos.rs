@@ -1,0 +1,60 @@
+//! `make chaos`: a stream of events while the program and its server are killed, and a judge who
+//! knows what must have come of each event. A short run is a test like any other; `make chaos` sets
+//! its size and seed.
+
+mod judge;
+mod publisher;
+mod report;
+mod schedule;
+mod settings;
+mod storm;
+mod workload;
+
+use report::{Report, Verdict};
+use settings::Settings;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_event_has_its_effects_once_and_in_order_under_kill_9() {
+    let settings = Settings::of_the_environment();
+    let report = storm::run(&settings).await;
+    report.save();
+    assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
+}
+
+/// A run in which the program breaks a promise, and dies where that shows.
+async fn broken(promise: &str, schedule: schedule::Schedule) -> Report {
+    let settings = Settings {
+        events: 2_500,
+        broken: Some(promise.to_owned()),
+        schedule: Some(schedule),
+        ..Settings::default()
+    };
+    let report = storm::run(&settings).await;
+    assert_eq!(report.verdict, Verdict::Violated, "{report:#?}");
+    report
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_judge_sees_events_of_one_key_side_by_side() {
+    let report = broken("order", schedule::Schedule::default()).await;
+    assert!(report.order_violations > 0, "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_judge_sees_an_event_that_was_answered_for_before_it_had_ended() {
+    let report = broken("answer-last", schedule::Schedule::kills(3)).await;
+    assert!(report.lost > 0, "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_judge_sees_a_dead_letter_that_was_stored_after_the_answer() {
+    let schedule = schedule::Schedule::deaths("letter-pending", 500, 3);
+    let report = broken("letter-first", schedule).await;
+    assert!(report.lost > 0, "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_judge_sees_a_second_copy_that_was_not_skipped() {
+    let report = broken("dedupe", schedule::Schedule::default()).await;
+    assert!(report.duplicates > 0, "{report:#?}");
+}

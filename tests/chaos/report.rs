@@ -1,0 +1,94 @@
+//! What came of a run.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The judge's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Verdict {
+    /// Everything is as it must be, and enough faults fired to say so.
+    Ok,
+    /// Something is not as it must be.
+    Violated,
+    /// Too few faults fired: the run proves nothing.
+    Void,
+}
+
+/// How often a fault fired, and how often it had to.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(super) struct Fired {
+    /// How often it did.
+    pub(super) fired: u64,
+    /// How often it must have, at least.
+    pub(super) expected: u64,
+}
+
+/// The report of a run, as `make chaos JSON=1` prints it.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Report {
+    /// The guarantee of the pipeline.
+    pub(super) guarantee: &'static str,
+    /// What was done to the processes.
+    pub(super) scenario: &'static str,
+    /// What everything random rests on.
+    pub(super) seed: u64,
+    /// Events published, second copies included.
+    pub(super) events: u64,
+    /// Processes that were killed, by SIGKILL or by their own hand at a point.
+    pub(super) kills: BTreeMap<&'static str, u64>,
+    /// Processes that were stopped for a while by SIGSTOP.
+    pub(super) stops: BTreeMap<&'static str, u64>,
+    /// Deaths at each named point.
+    pub(super) faults_fired: BTreeMap<&'static str, Fired>,
+    /// Effects and dead letters that must be there and are not.
+    pub(super) lost: u64,
+    /// Effects and dead letters that are there once more than they must be.
+    pub(super) duplicates: u64,
+    /// Effects and dead letters that must not be there at all.
+    pub(super) phantoms: u64,
+    /// Events that one target has and another has not.
+    pub(super) torn: u64,
+    /// Effects that came before one of an earlier event of their key.
+    pub(super) order_violations: u64,
+    /// Events that were neither done nor given up in the end.
+    pub(super) unfinished: u64,
+    /// How long the run took.
+    pub(super) seconds: u64,
+    /// The judge's word.
+    pub(super) verdict: Verdict,
+    /// Some of what is wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) examples: Vec<String>,
+}
+
+impl Report {
+    /// What the counts say.
+    pub(super) fn judged(mut self) -> Self {
+        let wrong = [
+            self.lost,
+            self.duplicates,
+            self.phantoms,
+            self.torn,
+            self.order_violations,
+            self.unfinished,
+        ];
+        let fired = self.faults_fired.values();
+        let all_fired = fired.into_iter().all(|f| f.fired >= f.expected);
+        self.verdict = match wrong {
+            wrong if wrong != [0; 6] => Verdict::Violated,
+            _ if all_fired => Verdict::Ok,
+            _ => Verdict::Void,
+        };
+        self
+    }
+
+    /// Writes it where `CHAOS_REPORT` says, if it says so.
+    pub(super) fn save(&self) {
+        if let Some(file) = std::env::var_os("CHAOS_REPORT") {
+            let line = serde_json::to_string(self).unwrap();
+            std::fs::write(Path::new(&file), line + "\n").unwrap();
+        }
+    }
+}

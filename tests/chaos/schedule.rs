@@ -1,0 +1,95 @@
+//! What is done to the processes of a run, in order.
+
+use super::settings::Settings;
+use fastrand::Rng;
+use std::time::Duration;
+
+/// The points of `syncline::fault`, and up to which time that one is reached the program dies there.
+const POINTS: [(&str, u64); 9] = [
+    ("taken", 200),
+    ("thought", 200),
+    ("between-effects", 200),
+    ("applied", 100),
+    ("marked", 100),
+    ("letter-pending", 5),
+    ("letter-stored", 5),
+    ("answered", 30),
+    ("set-back", 1),
+];
+
+/// One thing that is done to a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Blow {
+    /// SIGKILL of the runtime, wherever it is.
+    KillRuntime,
+    /// SIGKILL of nats-server.
+    KillServer,
+    /// SIGSTOP of the runtime, and SIGCONT after this time.
+    StopRuntime(Duration),
+    /// SIGSTOP of nats-server, and SIGCONT after this time.
+    StopServer(Duration),
+    /// The runtime ends itself at a named point.
+    Die {
+        /// Which.
+        point: &'static str,
+        /// At which time that it is reached.
+        hit: u64,
+        /// How long the event stands still before.
+        after: Duration,
+    },
+}
+
+/// The blows of a run.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Schedule(pub(super) Vec<Blow>);
+
+impl Schedule {
+    /// So many kills of the runtime.
+    pub(super) fn kills(n_kills: usize) -> Self {
+        Self(vec![Blow::KillRuntime; n_kills])
+    }
+
+    /// Deaths at one point, each after the event stood still for so many milliseconds.
+    pub(super) fn deaths(point: &'static str, after_ms: u64, n_deaths: u64) -> Self {
+        let after = Duration::from_millis(after_ms);
+        let deaths = (1..=n_deaths).map(|hit| Blow::Die { point, hit, after });
+        Self(deaths.collect())
+    }
+
+    /// What a run of this size gets: each point often enough, kills and stops in proportion.
+    pub(super) fn of(settings: &Settings) -> Self {
+        let mut rng = Rng::with_seed(settings.seed);
+        let mut blows = Vec::new();
+        for (point, most) in POINTS {
+            for _ in 0..settings.hits {
+                blows.push(death(point, most.min(settings.events / 150), &mut rng));
+            }
+        }
+        let per = |events: u64, least: u64| (settings.events / events).max(least);
+        for _ in 0..per(4_000, 3) {
+            blows.push(Blow::KillRuntime);
+        }
+        for _ in 0..per(5_000, 3) {
+            blows.push(Blow::KillServer);
+        }
+        for _ in 0..per(20_000, 1) {
+            blows.push(Blow::StopRuntime(moment(&mut rng)));
+            blows.push(Blow::StopServer(moment(&mut rng)));
+        }
+        rng.shuffle(&mut blows);
+        Self(blows)
+    }
+}
+
+/// A death at `point`, at a time up to `most` that it is reached.
+pub(super) fn death(point: &'static str, most: u64, rng: &mut Rng) -> Blow {
+    Blow::Die {
+        point,
+        hit: rng.u64(1..=most),
+        after: Duration::ZERO,
+    }
+}
+
+fn moment(rng: &mut Rng) -> Duration {
+    Duration::from_millis(rng.u64(100..3_000))
+}

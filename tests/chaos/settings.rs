@@ -1,0 +1,51 @@
+//! How large a run is, and what is done in it.
+
+use super::schedule::Schedule;
+
+/// The settings of a run.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    /// Events that are published, second copies included.
+    pub(super) events: u64,
+    /// What everything random rests on.
+    pub(super) seed: u64,
+    /// How often each named point must be died at, at least.
+    pub(super) hits: u64,
+    /// A promise that the program breaks, to see that the judge notices.
+    pub(super) broken: Option<String>,
+    /// What is done to the processes; none: what the size asks for.
+    pub(super) schedule: Option<Schedule>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            events: 5_000,
+            seed: 1,
+            hits: 1,
+            broken: None,
+            schedule: None,
+        }
+    }
+}
+
+impl Settings {
+    /// `CHAOS_EVENTS`, `CHAOS_SEED` and `CHAOS_HITS`, as `make chaos` sets them.
+    pub(super) fn of_the_environment() -> Self {
+        let default = Self::default();
+        let events = number("CHAOS_EVENTS").unwrap_or(default.events);
+        let full = events >= 20_000;
+        Self {
+            events,
+            seed: number("CHAOS_SEED").unwrap_or(default.seed),
+            hits: number("CHAOS_HITS").unwrap_or(if full { 5 } else { default.hits }),
+            ..default
+        }
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    let number = text.replace('_', "").parse();
+    Some(number.unwrap_or_else(|error| panic!("{name}={text} is no number: {error}")))
+}

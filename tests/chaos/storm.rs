@@ -1,0 +1,287 @@
+//! A run: events come in, processes are killed and stopped, and in the end the judge looks.
+
+use super::judge;
+use super::publisher::Publisher;
+use super::report::{Fired, Report, Verdict};
+use super::schedule::{self, Blow, Schedule};
+use super::settings::Settings;
+use super::workload;
+use crate::harness::{Process, TestEnv, eventually, stall};
+use fastrand::Rng;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How many deaths that did not come are tried again, for each blow.
+const TRIES: u64 = 2;
+/// How many events there are at most beyond the one that a blow waits for: in a long run more than
+/// the pipeline takes at once, so that it has its hands full.
+const AHEAD: u64 = 1_500;
+/// The longest moment between a blow's time and the blow.
+const JITTER_MS: u64 = 40;
+
+struct Storm<'a> {
+    settings: &'a Settings,
+    env: &'a TestEnv,
+    publisher: &'a Publisher,
+    rng: Rng,
+    config: PathBuf,
+    ahead: u64,
+    n_runs: u64,
+    kills: BTreeMap<&'static str, u64>,
+    stops: BTreeMap<&'static str, u64>,
+    fired: BTreeMap<&'static str, Fired>,
+}
+
+/// Runs one.
+pub(super) async fn run(settings: &Settings) -> Report {
+    let began = Instant::now();
+    let env = TestEnv::start().await;
+    let events = workload::events(settings);
+    let publisher = Publisher::new(env.nats.connect().await);
+    let config = env.folder().join("chaos.toml");
+    std::fs::write(&config, env.text(workload::CONFIG)).unwrap();
+    let schedule = settings.schedule.clone();
+    let schedule = schedule.unwrap_or_else(|| Schedule::of(settings));
+    let mut storm = Storm {
+        settings,
+        env: &env,
+        publisher: &publisher,
+        rng: Rng::with_seed(settings.seed),
+        config,
+        ahead: ahead(&schedule, settings),
+        n_runs: 0,
+        kills: BTreeMap::new(),
+        stops: BTreeMap::new(),
+        fired: expected(&schedule),
+    };
+    env.stream("SRC", &["src.>"]).await;
+    let (last, ()) = tokio::join!(storm.blow(schedule), publisher.run(&events));
+    let unfinished = storm.calm(last).await;
+    let Storm {
+        kills,
+        stops,
+        fired,
+        ..
+    } = storm;
+    let found = judge::judge(&env, &events).await;
+    let report = Report {
+        guarantee: "at-least-once",
+        scenario: "kill",
+        seed: settings.seed,
+        events: settings.events,
+        kills,
+        stops,
+        faults_fired: fired,
+        lost: found.lost,
+        duplicates: found.duplicates,
+        phantoms: found.phantoms,
+        torn: found.torn,
+        order_violations: found.order_violations,
+        unfinished,
+        seconds: began.elapsed().as_secs(),
+        verdict: Verdict::Void,
+        examples: found.examples,
+    };
+    report.judged()
+}
+
+/// Half of the events that there are for each blow.
+fn ahead(schedule: &Schedule, settings: &Settings) -> u64 {
+    let n_blows = u64::try_from(schedule.0.len()).unwrap() + 1;
+    AHEAD.min(settings.events / n_blows / 2)
+}
+
+fn expected(schedule: &Schedule) -> BTreeMap<&'static str, Fired> {
+    let mut expected: BTreeMap<&'static str, Fired> = BTreeMap::new();
+    for blow in &schedule.0 {
+        if let Blow::Die { point, .. } = blow {
+            expected.entry(point).or_default().expected += 1;
+        }
+    }
+    expected
+}
+
+impl Storm<'_> {
+    /// Deals the blows, spread over the events; gives the runtime that is left.
+    async fn blow(&mut self, schedule: Schedule) -> Option<Process> {
+        let mut blows: VecDeque<Blow> = schedule.0.into();
+        let mut tries = u64::try_from(blows.len()).unwrap() * TRIES;
+        let mut runtime = None;
+        while let Some(blow) = blows.pop_front() {
+            // From where the events are, which may be further than the last blow waited for.
+            let ended = self.publisher.n_ended().await;
+            let left = u64::try_from(blows.len()).unwrap() + 2;
+            let until = ended + self.settings.events.saturating_sub(ended) / left;
+            let again = self.strike(blow, &mut runtime, until).await;
+            if let Some(again) = again.filter(|_| tries > 0) {
+                tries -= 1;
+                blows.push_back(again);
+            }
+        }
+        self.publisher.allow(u64::MAX);
+        runtime
+    }
+
+    /// Deals one blow once events up to `until` have ended. A death that did not come is given back.
+    async fn strike(
+        &mut self,
+        blow: Blow,
+        runtime: &mut Option<Process>,
+        until: u64,
+    ) -> Option<Blow> {
+        self.allow(until);
+        if let Blow::Die { point, hit, after } = &blow {
+            self.make_way(point, runtime.take(), until).await;
+            let fault = format!("die={point}:{hit}:{}", after.as_millis());
+            let armed = self.start(&fault);
+            if self.dies(armed).await {
+                *self.kills.entry("runtime").or_default() += 1;
+                self.fired.entry(point).or_default().fired += 1;
+                return None;
+            }
+            // Sooner than the last time.
+            return Some(schedule::death(point, hit.div_ceil(2), &mut self.rng));
+        }
+        let running = match runtime.take() {
+            Some(running) => running,
+            None => self.ready().await,
+        };
+        self.wait_for(until).await;
+        stall(Duration::from_millis(self.rng.u64(0..JITTER_MS))).await;
+        *runtime = self.hit(blow, running).await;
+        None
+    }
+
+    /// Lets events come as far as the one at `until`, and some more.
+    fn allow(&self, until: u64) {
+        self.publisher
+            .allow((until + self.ahead).min(self.settings.events));
+    }
+
+    /// No runtime is left, and where the point asks for it, events that it had begun are.
+    async fn make_way(&mut self, point: &str, running: Option<Process>, until: u64) {
+        let running = match running {
+            None if point == "set-back" => self.ready().await,
+            None => return,
+            Some(running) => running,
+        };
+        self.wait_for(until).await;
+        self.allow(until + self.ahead);
+        if point == "set-back" {
+            self.catch_at_work(&running).await;
+        }
+        self.kill(running);
+    }
+
+    /// Stops the runtime at a moment at which it has events to answer for, if there are any left.
+    async fn catch_at_work(&self, running: &Process) {
+        eventually("the program is caught at work", async || {
+            running.pause();
+            let (working, _) = self.env.unacked("SRC", "syncline-p").await;
+            if working == 0 {
+                running.resume();
+            }
+            working > 0 || self.publisher.has_caught_up().await
+        })
+        .await;
+    }
+
+    async fn hit(&mut self, blow: Blow, running: Process) -> Option<Process> {
+        match blow {
+            Blow::KillRuntime => {
+                self.kill(running);
+                return None;
+            }
+            Blow::KillServer => {
+                self.env.nats.kill();
+                *self.kills.entry("nats").or_default() += 1;
+                self.env.nats.restart().await;
+            }
+            Blow::StopRuntime(time) => {
+                running.pause();
+                stall(time).await;
+                running.resume();
+                *self.stops.entry("runtime").or_default() += 1;
+            }
+            Blow::StopServer(time) => {
+                self.env.nats.pause();
+                stall(time).await;
+                self.env.nats.resume();
+                *self.stops.entry("nats").or_default() += 1;
+            }
+            Blow::Die { .. } => {}
+        }
+        Some(running)
+    }
+
+    fn kill(&mut self, running: Process) {
+        running.kill();
+        *self.kills.entry("runtime").or_default() += 1;
+    }
+
+    /// Waits for the death of an armed runtime, at most until there is nothing left to do. Gives
+    /// whether it died of its fault.
+    async fn dies(&mut self, mut armed: Process) -> bool {
+        let mut ended = false;
+        eventually("the armed program dies", async || {
+            ended = armed.has_ended();
+            ended || self.publisher.has_caught_up().await
+        })
+        .await;
+        if !ended {
+            // It would die at a time when nobody expects it.
+            self.kill(armed);
+            return false;
+        }
+        let log = armed.log();
+        let fired = log.contains("fault: the program dies here");
+        assert!(fired, "the program ended by itself:\n{log}");
+        true
+    }
+
+    /// Waits until the events up to `until` have ended.
+    async fn wait_for(&self, until: u64) {
+        eventually("events end", async || {
+            self.publisher.n_ended().await >= until
+        })
+        .await;
+    }
+
+    /// Starts the program, with the promise broken that the run is about.
+    fn start(&mut self, fault: &str) -> Process {
+        self.n_runs += 1;
+        let config = self
+            .config
+            .with_file_name(format!("chaos-{}.toml", self.n_runs));
+        std::fs::copy(&self.config, &config).unwrap();
+        let broken = self.settings.broken.iter();
+        let broken = broken.map(|promise| format!("break={promise}"));
+        let faults: Vec<String> = broken.chain([fault.to_owned()]).collect();
+        Process::launch(&config, &faults.join(" "))
+    }
+
+    /// Starts it without another fault, and waits until it takes events.
+    async fn ready(&mut self) -> Process {
+        let mut running = self.start("");
+        let ready = running.is_ready().await;
+        assert!(ready, "{}", running.log());
+        running
+    }
+
+    /// No more blows: everything is to end. Gives how many events did not.
+    async fn calm(&mut self, last: Option<Process>) -> u64 {
+        drop(last);
+        let running = self.ready().await;
+        let (mut left, mut looks) = (u64::MAX, 0);
+        while left > 0 && looks < 6_000 {
+            stall(Duration::from_millis(10)).await;
+            looks += 1;
+            let (working, waiting) = self.env.unacked("SRC", "syncline-p").await;
+            left = waiting + u64::try_from(working).unwrap();
+        }
+        drop(running.drain().await);
+        left
+    }
+}

@@ -1,0 +1,135 @@
+//! The events of a run: the same for the same seed.
+
+use super::settings::Settings;
+use crate::harness::Ce;
+use fastrand::Rng;
+use serde_json::{Value, json};
+
+/// How many events there are of each key, roughly.
+const PER_KEY: u64 = 50;
+/// How far behind its original a second copy comes at most.
+const COPY_DISTANCE: usize = 300;
+
+/// What must become of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Its effects are in every target.
+    Applied,
+    /// It has no effect and no dead letter.
+    Filtered,
+    /// It has a dead letter and no effect.
+    Dead,
+}
+
+/// One event as it is published.
+#[derive(Debug, Clone)]
+pub(super) struct Planned {
+    /// CloudEvents id.
+    pub(super) id: String,
+    /// Ordering key.
+    pub(super) key: String,
+    /// 0, or which copy of an earlier event it is.
+    pub(super) copy: u64,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Plain,
+    Transient,
+    Dropped,
+    Rejected,
+    Trapping,
+}
+
+/// The pipeline that the events go through.
+pub(super) const CONFIG: &str = r#"
+[plugins.probe]
+path = "${PROBE}"
+
+[targets.crm]
+kind = "kv"
+bucket = "crm"
+create = true
+
+[targets.search]
+kind = "subject"
+subject = "search.{key}"
+stream = "SEARCH"
+create = true
+
+[targets.audit]
+kind = "subject"
+subject = "audit.{key}"
+stream = "AUDIT"
+create = true
+
+[pipelines.p]
+source = { stream = "SRC", subjects = ["src.>"], create = true, ack_wait = "2s" }
+key = "json:/key"
+stages = ["probe"]
+to = [{ target = "search" }, { target = "crm" }, { target = "audit" }]
+guarantee = "at-least-once"
+dedupe = { horizon = "1h" }
+retry = { attempts = 50, backoff = "5ms..200ms" }
+limits = { events = 512 }
+"#;
+
+/// The events of a run, in the order in which they are published.
+pub(super) fn events(settings: &Settings) -> Vec<Planned> {
+    let mut rng = Rng::with_seed(settings.seed);
+    let n_keys = (settings.events / PER_KEY).max(1);
+    let mut events: Vec<Planned> = Vec::new();
+    for n in 0..settings.events {
+        let earlier = events.len().checked_sub(1 + rng.usize(0..COPY_DISTANCE));
+        let copied = earlier
+            .filter(|_| rng.u8(0..100) < 5)
+            .and_then(|at| events.get(at).cloned());
+        events.push(match copied {
+            Some(event) => Planned { copy: n, ..event },
+            None => Planned {
+                id: format!("e-{n}"),
+                key: format!("k-{}", rng.u64(0..n_keys)),
+                copy: 0,
+                kind: kind(&mut rng),
+            },
+        });
+    }
+    events
+}
+
+fn kind(rng: &mut Rng) -> Kind {
+    match rng.u8(0..100) {
+        0..4 => Kind::Transient,
+        4..9 => Kind::Dropped,
+        9..11 => Kind::Rejected,
+        11 => Kind::Trapping,
+        _ => Kind::Plain,
+    }
+}
+
+impl Planned {
+    /// What must become of it, or of the copy that comes first.
+    pub(super) fn fate(&self) -> Fate {
+        match self.kind {
+            Kind::Plain | Kind::Transient => Fate::Applied,
+            Kind::Dropped => Fate::Filtered,
+            Kind::Rejected | Kind::Trapping => Fate::Dead,
+        }
+    }
+
+    /// The message. One message id for each copy: the publisher may send it twice, and the source
+    /// stream keeps one.
+    pub(super) fn message(&self) -> Ce {
+        let steps: Value = match self.kind {
+            Kind::Plain => json!([]),
+            Kind::Transient => json!([{"do": "retry", "after_ms": 3, "before_attempt": 2}]),
+            Kind::Dropped => json!([{"do": "drop"}]),
+            Kind::Rejected => json!([{"do": "reject", "reason": "as planned"}]),
+            Kind::Trapping => json!([{"do": "trap", "message": "as planned"}]),
+        };
+        let data = json!({"id": self.id, "key": self.key, "copy": self.copy, "steps": steps});
+        let id = format!("{}/{}", self.id, self.copy);
+        Ce::new(&self.id).data(data).header("Nats-Msg-Id", &id)
+    }
+}
