@@ -17,6 +17,7 @@ mod dead_letter;
 mod dedupe;
 mod delivery;
 mod failures;
+mod flow;
 mod hot_load;
 mod isolation;
 mod languages;

@@ -68,6 +68,8 @@ pub struct PipelineMetrics {
     pub stopped: Counter,
     /// Dead letters that were taken on again.
     pub replayed: Counter,
+    /// Messages from core NATS that were lost because too much waited already.
+    pub overrun: Counter,
     drops: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -105,6 +107,8 @@ pub struct PipelineCounts {
     pub stopped: bool,
     /// See [`PipelineMetrics::replayed`].
     pub replayed: u64,
+    /// See [`PipelineMetrics::overrun`].
+    pub overrun: u64,
     /// How often plugins dropped, by reason.
     pub drops: BTreeMap<String, u64>,
 }
@@ -171,6 +175,7 @@ impl PipelineMetrics {
             redelivered: self.redelivered.get(),
             stopped: self.stopped.get() > 0,
             replayed: self.replayed.get(),
+            overrun: self.overrun.get(),
             drops: self.drops.lock().clone(),
         }
     }

@@ -90,6 +90,14 @@ impl Process {
         signal(self.child.id(), "CONT");
     }
 
+    /// The most memory that it has had so far, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.unwrap().trim().trim_end_matches(" kB");
+        kib.parse::<u64>().unwrap() * 1_024
+    }
+
     /// Ends it as a crash would: SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

@@ -213,6 +213,7 @@ fn a_bare_pipeline_has_the_defaults() {
         (bare.intake.max_events, bare.intake.max_payload),
         (1024, 1 << 20)
     );
+    assert_eq!(bare.intake.max_bytes, 64 << 20);
     assert!(bare.stages.is_empty() && bare.to.is_empty());
     assert_eq!(bare.dedupe, None);
     assert_eq!(bare.writable, ["crm", "search", "audit"]);

@@ -147,7 +147,7 @@ pub(super) const RETRY: Keys = Keys {
 
 pub(super) const PIPELINE_LIMITS: Keys = Keys {
     section: "pipelines.NAME.limits",
-    known: &["events", "payload"],
+    known: &["events", "bytes", "payload"],
     later: &[],
 };
 

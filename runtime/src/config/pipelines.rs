@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// Events in flight.
 const MAX_EVENTS: u32 = 1024;
+/// Bytes in flight.
+const MAX_BYTES: ByteSize = ByteSize::mib(64);
 /// The longest payload.
 const MAX_PAYLOAD: ByteSize = ByteSize::mib(1);
 
@@ -81,9 +83,11 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, known: &Names) -> Option<Confi
 }
 
 fn intake(section: &Section<'_>, pipeline: &str, known: &Names) -> Option<intake::Config> {
-    let (mut max_events, mut max_payload) = (MAX_EVENTS, MAX_PAYLOAD);
+    let (mut max_events, mut max_bytes) = (MAX_EVENTS, MAX_BYTES);
+    let mut max_payload = MAX_PAYLOAD;
     if let Some(limits) = section.read("limits", |entry| entry.section(&keys::PIPELINE_LIMITS)) {
         limits.set("events", &mut max_events, Entry::positive_count);
+        limits.set("bytes", &mut max_bytes, Entry::positive_size);
         limits.set("payload", &mut max_payload, Entry::positive_size);
     }
     let advice = "write source = { stream = \"..\", subjects = [\"..\"] }";
@@ -103,6 +107,7 @@ fn intake(section: &Section<'_>, pipeline: &str, known: &Names) -> Option<intake
         source,
         key: key.unwrap_or_default(),
         max_events: usize::try_from(max_events).unwrap_or(usize::MAX),
+        max_bytes: max_bytes.0,
         max_payload: max_payload.0,
         ack_wait,
     })

@@ -1,13 +1,14 @@
 //! The deliveries that wait for an answer: answered once, kept alive meanwhile, known again when
 //! the server sends them a second time.
 
+use super::budget::Budget;
 use crate::event::{Disposition, Settle};
 use crate::fault::{self, Point};
 use crate::shutdown::Shutdown;
 use async_nats::{Client, Subject};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::hash_map::{Entry, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -24,16 +25,19 @@ const BATCH: usize = 256;
 pub(super) struct Answers {
     open: Mutex<HashMap<u64, Waiting>>,
     outgoing: mpsc::Sender<(Subject, Bytes)>,
+    budget: Arc<Budget>,
 }
 
 struct Waiting {
-    reply: Subject,
+    /// None: nobody waits for the answer any more.
+    reply: Option<Subject>,
     alive: Instant,
+    n_bytes: u64,
 }
 
 impl Answers {
-    /// Answers for at most `n_in_flight` deliveries at once.
-    pub(super) fn new(n_in_flight: usize) -> (Arc<Self>, Outgoing) {
+    /// Answers for at most `n_in_flight` deliveries at once, whose bytes count on `budget`.
+    pub(super) fn new(n_in_flight: usize, budget: Arc<Budget>) -> (Arc<Self>, Outgoing) {
         // Each delivery is answered once and the server sends no more than the limit; redeliveries
         // of answered ones may come on top.
         let (outgoing, queue) = mpsc::channel(n_in_flight.saturating_mul(4).max(1_024));
@@ -41,25 +45,46 @@ impl Answers {
             Arc::new(Self {
                 open: Mutex::default(),
                 outgoing,
+                budget,
             }),
             Outgoing { queue },
         )
     }
 
-    /// Takes a delivery on; false when a copy of it is at work already. The newest copy's reply
-    /// subject counts: a server that was restarted knows only that one.
-    pub(super) fn take_on(&self, sequence: u64, reply: Subject) -> bool {
-        let waiting = Waiting {
-            reply,
-            alive: Instant::now(),
-        };
-        self.open.lock().insert(sequence, waiting).is_none()
+    /// Takes a delivery of so many bytes on; false when a copy of it is at work already. The newest
+    /// copy's reply subject counts: a server that was restarted knows only that one.
+    pub(super) fn take_on(&self, sequence: u64, reply: Subject, n_bytes: u64) -> bool {
+        let (reply, alive) = (Some(reply), Instant::now());
+        match self.open.lock().entry(sequence) {
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                (known.reply, known.alive) = (reply, alive);
+                return false;
+            }
+            Entry::Vacant(unknown) => drop(unknown.insert(Waiting {
+                reply,
+                alive,
+                n_bytes,
+            })),
+        }
+        self.budget.take(n_bytes);
+        true
+    }
+
+    /// Counts further bytes that a delivery stands for.
+    pub(super) fn add(&self, sequence: u64, n_bytes: u64) {
+        if let Some(waiting) = self.open.lock().get_mut(&sequence) {
+            waiting.n_bytes += n_bytes;
+            self.budget.take(n_bytes);
+        }
     }
 
     /// Answers for none of the open deliveries any more: their stream is gone, and an answer would
     /// count for what took their place.
     pub(super) fn forget(&self) {
-        self.open.lock().clear();
+        for waiting in self.open.lock().values_mut() {
+            waiting.reply = None;
+        }
     }
 
     /// Tells the server that deliveries older than `age` are still worked on.
@@ -70,7 +95,7 @@ impl Answers {
             let old = open
                 .values_mut()
                 .filter(|waiting| now - waiting.alive >= age);
-            old.map(|waiting| {
+            old.filter_map(|waiting| {
                 waiting.alive = now;
                 waiting.reply.clone()
             })
@@ -89,11 +114,15 @@ impl Settle for Answers {
         let Some(waiting) = self.open.lock().remove(&ticket) else {
             return;
         };
+        self.budget.give_back(waiting.n_bytes);
+        let Some(reply) = waiting.reply else {
+            return;
+        };
         let answer = match disposition {
             Disposition::Ack => ACK,
             Disposition::GiveBack => NAK,
         };
-        if self.outgoing.try_send((waiting.reply, answer)).is_err() {
+        if self.outgoing.try_send((reply, answer)).is_err() {
             tracing::warn!(
                 sequence = ticket,
                 "an answer could not be queued: it is sent again"

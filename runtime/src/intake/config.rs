@@ -14,6 +14,8 @@ pub struct Config {
     pub key: KeySpec,
     /// Events that may be in flight at once: pulled and not settled.
     pub max_events: usize,
+    /// Bytes of messages that may be in flight at once.
+    pub max_bytes: u64,
     /// Longest payload that is taken; longer ones become dead letters.
     pub max_payload: u64,
     /// How long the server waits for an answer or a sign of life.

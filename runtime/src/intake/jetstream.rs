@@ -1,26 +1,24 @@
 //! A durable pull consumer: events in batches, kept alive while they are worked on, answered last.
 
 use super::answers::Answers;
+use super::budget::Budget;
 use super::config::{Config, Source};
 use super::consumer::{Position, open_consumer, open_stream};
 use super::decode::{Before, Stream, decode, original};
+use super::pull::{Pull, size};
 use super::{DeliveryLanes, IntakeError, Recall};
 use crate::event::{Delivery, Disposition, Original, Past, Receipt, Settle as _};
 use crate::fault::{self, Promise};
 use crate::shutdown::{Shutdown, Tasks};
 use crate::telemetry::PipelineMetrics;
+use async_nats::Message;
 use async_nats::jetstream::{self, consumer::pull};
-use futures::StreamExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::{error, info, warn};
 
-/// Messages asked for at once. More would sit in the client's buffer without gain.
-const BATCH: usize = 512;
-/// How long the server holds a request open when it has nothing to give.
-const EXPIRES: Duration = Duration::from_secs(30);
-/// How soon a silent server is noticed.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Messages asked for at once, at most.
+const BATCH: usize = 1_024;
 /// The pause before the consumer is opened again.
 const REOPEN: Duration = Duration::from_millis(500);
 
@@ -56,6 +54,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) lanes: &'a DeliveryLanes,
     pub(super) metrics: &'a PipelineMetrics,
     pub(super) shutdown: &'a Shutdown,
+    pub(super) budget: &'a Arc<Budget>,
 }
 
 /// What the loop over messages needs beside the messages.
@@ -65,6 +64,7 @@ struct Loop<'a> {
     metrics: &'a PipelineMetrics,
     shutdown: &'a Shutdown,
     answers: &'a Arc<Answers>,
+    budget: &'a Arc<Budget>,
 }
 
 impl JetStream {
@@ -105,8 +105,9 @@ impl JetStream {
             lanes,
             metrics,
             shutdown,
+            budget,
         } = surroundings;
-        let (answers, outgoing) = Answers::new(config.max_events);
+        let (answers, outgoing) = Answers::new(config.max_events, budget.clone());
         let helpers = Tasks::new();
         let closed = Shutdown::new();
         helpers.spawn(outgoing.send(self.context.client(), shutdown.clone(), closed.clone()));
@@ -123,6 +124,7 @@ impl JetStream {
             metrics,
             shutdown,
             answers: &answers,
+            budget,
         };
         while !shutdown.has_begun() {
             match self.take_in(&at).await {
@@ -141,32 +143,27 @@ impl JetStream {
         helpers.finish(LAST_ANSWERS).await && all_ended
     }
 
-    /// Takes messages in until the shutdown begins or the server ends the stream of messages.
+    /// Takes messages in until the shutdown begins or the consumer has to be opened again.
     async fn take_in(&mut self, at: &Loop<'_>) -> Result<(), String> {
-        let mut messages = self
-            .consumer
-            .stream()
-            .max_messages_per_batch(BATCH.min(at.config.max_events))
-            .expires(EXPIRES)
-            .heartbeat(HEARTBEAT)
-            .messages()
-            .await
-            .map_err(|error| error.to_string())?;
-        loop {
-            let message = tokio::select! {
-                biased;
-                () = at.shutdown.begun() => return Ok(()),
-                message = messages.next() => message,
-            };
-            match message {
-                Some(Ok(message)) => self.deliver(message, at).await?,
-                Some(Err(error)) => return Err(error.to_string()),
-                None => return Err("the server ended the consumer's messages".to_owned()),
-            }
+        let batch = match self.recall {
+            // What a request stands for is known only when it was looked up.
+            Some(_) => 1,
+            None => BATCH.min(at.config.max_events),
+        };
+        let (client, consumer) = (self.context.client(), self.consumer.clone());
+        let mut messages = Pull::begin(client, consumer, batch, at.budget.clone()).await?;
+        while let Some(message) = messages.next(at.shutdown).await? {
+            self.deliver(message, at).await?;
         }
+        Ok(())
     }
 
-    async fn deliver(&mut self, message: jetstream::Message, at: &Loop<'_>) -> Result<(), String> {
+    async fn deliver(&mut self, message: Message, at: &Loop<'_>) -> Result<(), String> {
+        let n_bytes = size(&message);
+        let message = jetstream::Message {
+            context: self.context.clone(),
+            message,
+        };
         let sequence = match message.info() {
             Ok(info) => info.stream_sequence,
             Err(error) => {
@@ -180,7 +177,7 @@ impl JetStream {
         };
         // Not of an event that is still at work from a stream that is gone.
         let ticket = (self.renewed << TICKET_BITS) | sequence;
-        if !at.answers.take_on(ticket, reply) {
+        if !at.answers.take_on(ticket, reply, n_bytes) {
             at.metrics.redelivered.increment();
             return Ok(());
         }
@@ -201,6 +198,10 @@ impl JetStream {
             before,
             past,
         } = taken;
+        if past.is_some() {
+            let n_bytes = u64::try_from(original.payload.len()).unwrap_or(u64::MAX);
+            at.answers.add(ticket, n_bytes);
+        }
         let (envelope, fault) = decode(&original, before, at.config, at.metrics);
         let key = envelope.origin.key.clone();
         at.lanes.push(

@@ -1,12 +1,14 @@
 //! The way in: events come from NATS, one at a time per ordering key, and are answered for.
 
 mod answers;
+mod budget;
 mod config;
 mod consumer;
 mod core;
 mod decode;
 mod jetstream;
 mod lanes;
+mod pull;
 
 use crate::event::{Delivery, OrderingKey, Recalled, SubjectPattern};
 use crate::shutdown::{Shutdown, Tasks};
@@ -155,7 +157,9 @@ impl Intake {
     /// Takes events in until the shutdown begins, then waits for those at work, at most `grace`.
     /// Returns whether all of them ended.
     pub async fn run(self, grace: Duration) -> bool {
+        let budget = Arc::new(budget::Budget::new(self.config.max_bytes));
         let at = |config| jetstream::Surroundings {
+            budget: &budget,
             config,
             lanes: &self.lanes,
             metrics: &self.metrics,
@@ -167,9 +171,7 @@ impl Intake {
                     Box::pin(source.run(at(&self.config), &self.tasks, grace)).await
                 }
                 Opened::Core(source) => {
-                    source
-                        .run(&self.config, &self.lanes, &self.metrics, &self.shutdown)
-                        .await;
+                    source.run(at(&self.config)).await;
                     self.tasks.finish(grace).await
                 }
             }
