@@ -22,6 +22,7 @@ mod hot_load;
 mod isolation;
 mod languages;
 mod ordering;
+mod pause;
 mod replay;
 mod routing;
 mod sdk;

@@ -10,6 +10,7 @@ pub mod fault;
 pub mod shutdown;
 pub mod telemetry;
 
+pub mod control;
 pub mod dead_letter;
 pub mod intake;
 pub mod plugin;

@@ -14,6 +14,7 @@ const BELOW: [(&str, &[&str]); 12] = [
     ("target", &[]),
     ("dead_letter", &[]),
     ("intake", &[]),
+    ("control", &[]),
     ("txn", &["dead_letter", "plugin", "target"]),
     ("pipeline", &["intake", "plugin", "target", "txn"]),
     ("config", &["intake", "pipeline", "plugin", "target"]),
@@ -21,6 +22,7 @@ const BELOW: [(&str, &[&str]); 12] = [
         "app",
         &[
             "config",
+            "control",
             "dead_letter",
             "intake",
             "pipeline",
@@ -45,6 +47,7 @@ const OUTSIDE: [(&str, &[&str]); 13] = [
         "async_nats",
         &[
             "intake/",
+            "control/",
             "target/",
             "dead_letter/",
             "txn/",

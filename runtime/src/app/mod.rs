@@ -3,12 +3,14 @@
 mod connection;
 mod replays;
 mod retrieve;
+mod status;
 mod validate;
 
 use crate::config::Config;
+use crate::control::{self, ControlError, Wishes};
 use crate::dead_letter::{DeadLetterError, DeadLetters};
 use crate::event::Delivery;
-use crate::intake::{self, Handler, Intake, IntakeError};
+use crate::intake::{self, Handler, Intake, IntakeError, Pause};
 use crate::pipeline::{self, Pipeline};
 use crate::plugin::{
     self, Engine, EngineConfig, PluginError, Plugins, Secrets, State, Surroundings, Use,
@@ -24,7 +26,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tracing::{info, warn};
+
+use status::{Reported, Reporter};
 
 pub use connection::{connect, jetstream};
 pub use validate::validate;
@@ -73,6 +78,9 @@ pub enum AppError {
     /// The stream of markers cannot be opened.
     #[error(transparent)]
     Markers(#[from] MarkerError),
+    /// What operators wish of pipelines cannot be known.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// The bucket of plugin state cannot be opened.
     #[error("cannot open the bucket of plugin state {bucket}: {cause}")]
     State {
@@ -102,6 +110,9 @@ pub struct App {
     client: async_nats::Client,
     shutdown: Shutdown,
     grace: Duration,
+    wishes: Wishes,
+    pauses: BTreeMap<String, watch::Sender<bool>>,
+    reporter: Reporter,
 }
 
 /// What became of the events.
@@ -124,6 +135,14 @@ struct Shared {
     surroundings: Surroundings,
     kinds: BTreeMap<String, target::Kind>,
     shutdown: Shutdown,
+    wishes: Wishes,
+}
+
+/// A pipeline that is ready to run.
+struct Ready {
+    intake: Intake,
+    pause: watch::Sender<bool>,
+    reported: Reported,
 }
 
 impl App {
@@ -139,6 +158,7 @@ impl App {
             .map_err(AppError::Targets)?;
         let targets = Arc::new(targets);
         let dead_letters = DeadLetters::open(&context).await?;
+        let wishes = Wishes::open(&context).await?;
         let metrics = Arc::new(Metrics::new());
         let surroundings = Surroundings {
             secrets: Arc::new(secrets(&config)),
@@ -165,21 +185,29 @@ impl App {
                 .map(|t| (t.name.clone(), t.kind.clone()))
                 .collect(),
             shutdown: Shutdown::new(),
+            wishes,
         };
-        let mut intakes = Vec::new();
+        let (mut intakes, mut pauses, mut pipelines) = (Vec::new(), BTreeMap::new(), Vec::new());
         for pipeline in &config.pipelines {
-            intakes.push((pipeline.name.clone(), shared.open(pipeline).await?));
+            let ready = shared.open(pipeline).await?;
+            intakes.push((pipeline.name.clone(), ready.intake));
+            pauses.insert(pipeline.name.clone(), ready.pause);
+            pipelines.push(ready.reported);
         }
-        let Shared {
-            plugins, shutdown, ..
-        } = shared;
         Ok(Self {
             intakes,
-            plugins,
+            plugins: shared.plugins,
             metrics,
-            client,
-            shutdown,
+            shutdown: shared.shutdown,
             grace: options.grace,
+            wishes: shared.wishes,
+            pauses,
+            reporter: Reporter {
+                runtime: unique(&client),
+                name: config.nats.name,
+                pipelines,
+            },
+            client,
         })
     }
 
@@ -203,8 +231,15 @@ impl App {
     pub async fn run(self, shutdown: Shutdown) -> Result<Summary, AppError> {
         let tasks = Tasks::new();
         tasks.spawn(plugin::watch(self.plugins.clone(), self.shutdown.clone()));
+        tasks.spawn(self.wishes.follow(self.pauses, self.shutdown.clone()));
         let (outer, inner) = (shutdown, self.shutdown.clone());
         let ended = Shutdown::new();
+        let (client, reporter) = (self.client.clone(), self.reporter);
+        tasks.spawn(control::report(
+            client,
+            move || reporter.status(),
+            ended.clone(),
+        ));
         let until = ended.clone();
         tasks.spawn(async move {
             tokio::select! {
@@ -244,7 +279,7 @@ impl App {
 }
 
 impl Shared {
-    async fn open(&self, config: &pipeline::Config) -> Result<Intake, AppError> {
+    async fn open(&self, config: &pipeline::Config) -> Result<Ready, AppError> {
         say_what_holds(config);
         let metrics = self.surroundings.metrics.pipeline(&config.name);
         let shutdown = self.shutdown.child();
@@ -278,14 +313,30 @@ impl Shared {
             let pipeline = pipeline.clone();
             async move { pipeline.handle(delivery).await }.boxed()
         });
+        let is_paused = self.wishes.is_paused(&config.name).await?;
+        let (pause, wished) = watch::channel(is_paused.unwrap_or_default());
         let parts = intake::Parts {
-            metrics,
-            shutdown,
+            metrics: metrics.clone(),
+            shutdown: shutdown.clone(),
             handler,
             replays: replays::of(&config.name, &self.dead_letters)?,
+            pause: Pause::new(wished),
         };
-        Ok(Intake::open(&self.context, &config.intake, parts).await?)
+        let intake = Intake::open(&self.context, &config.intake, parts).await?;
+        let reported = Reported::new(config, intake.gauge(), metrics, shutdown);
+        Ok(Ready {
+            intake,
+            pause,
+            reported,
+        })
     }
+}
+
+/// A name that no other runtime has.
+fn unique(client: &async_nats::Client) -> String {
+    let inbox = client.new_inbox();
+    let (_, name) = inbox.rsplit_once('.').unwrap_or_default();
+    name.to_owned()
 }
 
 /// What a user might otherwise only find out later.

@@ -19,6 +19,7 @@ mod logging;
 mod message;
 mod new;
 mod pace;
+mod pipeline;
 mod place;
 mod print;
 mod project;
@@ -63,6 +64,7 @@ enum Command {
     Inspect(inspect::Args),
     Validate(validate::Args),
     Send(send::Args),
+    Pipeline(pipeline::Args),
     Dlq(dlq::Args),
     Bench(bench::Args),
 }
@@ -114,6 +116,7 @@ impl Command {
             Self::Inspect(args) => Box::pin(inspect::execute(&args, printer)).await,
             Self::Validate(args) => Box::pin(validate::execute(&args, printer)).await,
             Self::Send(args) => Box::pin(send::execute(&args, printer)).await,
+            Self::Pipeline(args) => Box::pin(pipeline::execute(&args, printer)).await,
             Self::Dlq(args) => Box::pin(dlq::execute(&args, printer)).await,
             Self::Bench(args) => Box::pin(bench::execute(&args, printer)).await,
         }

@@ -75,7 +75,7 @@ impl Answers {
     pub(super) fn add(&self, sequence: u64, n_bytes: u64) {
         if let Some(waiting) = self.open.lock().get_mut(&sequence) {
             waiting.n_bytes += n_bytes;
-            self.budget.take(n_bytes);
+            self.budget.add(n_bytes);
         }
     }
 

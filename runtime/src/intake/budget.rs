@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 pub(super) struct Budget {
     limit: u64,
     used: AtomicU64,
+    n_messages: AtomicU64,
     freed: Notify,
 }
 
@@ -16,6 +17,7 @@ impl Budget {
         Self {
             limit,
             used: AtomicU64::new(0),
+            n_messages: AtomicU64::new(0),
             freed: Notify::new(),
         }
     }
@@ -30,13 +32,25 @@ impl Budget {
         self.limit.saturating_sub(self.used.load(Ordering::Acquire))
     }
 
-    /// Counts what has come, however much it is: it is here already.
+    /// The messages in flight.
+    pub(super) fn n_messages(&self) -> u64 {
+        self.n_messages.load(Ordering::Acquire)
+    }
+
+    /// Counts a message that has come, however large it is: it is here already.
     pub(super) fn take(&self, n_bytes: u64) {
+        self.n_messages.fetch_add(1, Ordering::AcqRel);
+        self.add(n_bytes);
+    }
+
+    /// Counts further bytes of a message.
+    pub(super) fn add(&self, n_bytes: u64) {
         self.used.fetch_add(n_bytes, Ordering::AcqRel);
     }
 
-    /// Counts what has gone.
+    /// Counts a message that has gone, with all of its bytes.
     pub(super) fn give_back(&self, n_bytes: u64) {
+        self.n_messages.fetch_sub(1, Ordering::AcqRel);
         self.used.fetch_sub(n_bytes, Ordering::AcqRel);
         self.freed.notify_waiters();
     }
@@ -63,16 +77,18 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_sees_what_is_given_back() {
         let budget = Budget::new(10);
-        budget.take(12);
+        for n_bytes in [4, 2, 2, 2, 2] {
+            budget.take(n_bytes);
+        }
         assert_eq!(budget.free(), 0, "more than all of it is used");
-        let waiting = budget.until(|free| (free >= 8).then_some(free));
+        let waiting = budget.until(|free| (free >= 7).then_some(free));
         let giving = async {
-            for _ in 0..5 {
+            for n_bytes in [2, 2, 2, 2, 4] {
                 tokio::task::yield_now().await;
-                budget.give_back(2);
+                budget.give_back(n_bytes);
             }
         };
         let (free, ()) = futures::join!(waiting, giving);
-        assert_eq!(free, 8);
+        assert_eq!((free, budget.n_messages()), (10, 0));
     }
 }

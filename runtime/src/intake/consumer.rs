@@ -10,6 +10,9 @@ use async_nats::jetstream::context::{Context, GetStreamErrorKind};
 use async_nats::jetstream::stream::{self, ConsumerErrorKind, Stream};
 use tracing::{info, warn};
 
+/// How the description of a consumer begins; the pipeline's name follows.
+pub(super) const DESCRIPTION: &str = "Syncline pipeline ";
+
 /// Up to where events may have been worked on before.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position {
@@ -191,7 +194,7 @@ pub(super) async fn find_consumer(
     let subjects = texts(subjects);
     let wanted = pull::Config {
         durable_name: Some(durable.to_owned()),
-        description: Some(format!("Syncline pipeline {}", config.pipeline)),
+        description: Some(format!("{DESCRIPTION}{}", config.pipeline)),
         deliver_policy: deliver_policy.unwrap_or_default(),
         ack_policy: AckPolicy::Explicit,
         ack_wait: config.ack_wait,

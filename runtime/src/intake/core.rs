@@ -1,22 +1,29 @@
 //! A core NATS subscription. Nothing is sent again: what is lost before it ends is lost.
 
-use super::IntakeError;
 use super::budget::Budget;
 use super::config::Config;
 use super::decode::{Before, Stream, decode, original};
 use super::jetstream::Surroundings;
 use super::pull::size;
+use super::{IntakeError, Pause};
 use crate::event::{Delivery, Disposition, Receipt, Settle, SubjectPattern};
 use async_nats::{Client, Message, Subscriber};
 use futures::StreamExt as _;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tracing::warn;
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// How long the last messages may take when it is paused.
+const LAST: Duration = Duration::from_secs(2);
 
 pub(super) struct Core {
     client: Client,
-    subscriber: Subscriber,
+    subject: String,
+    queue: Option<String>,
+    /// None while it is paused.
+    subscriber: Option<Subscriber>,
 }
 
 /// Nobody is answered; the place in flight becomes free. A ticket is the size of its message.
@@ -80,20 +87,35 @@ impl Core {
     pub(super) async fn open(
         client: Client,
         config: &Config,
-        subject: &SubjectPattern,
-        queue: &Option<String>,
+        (subject, queue): (&SubjectPattern, &Option<String>),
+        pause: &Pause,
     ) -> Result<Self, IntakeError> {
-        let subject = subject.as_str().to_owned();
-        let subscribed = match queue {
-            Some(queue) => client.queue_subscribe(subject.clone(), queue.clone()).await,
-            None => client.subscribe(subject.clone()).await,
+        let mut core = Self {
+            client,
+            subject: subject.as_str().to_owned(),
+            queue: queue.clone(),
+            subscriber: None,
         };
-        let subscriber = subscribed.map_err(|error| IntakeError::Unreachable {
+        if pause.is_wished() {
+            return Ok(core);
+        }
+        let subscribed = core.subscribe().await;
+        subscribed.map_err(|cause| IntakeError::Unreachable {
             pipeline: config.pipeline.clone(),
-            attempted: format!("cannot subscribe to `{subject}`"),
-            cause: error.to_string(),
+            attempted: format!("cannot subscribe to `{}`", core.subject),
+            cause,
         })?;
-        Ok(Self { client, subscriber })
+        Ok(core)
+    }
+
+    async fn subscribe(&mut self) -> Result<(), String> {
+        let subject = self.subject.clone();
+        let subscribed = match &self.queue {
+            Some(queue) => self.client.queue_subscribe(subject, queue.clone()).await,
+            None => self.client.subscribe(subject).await,
+        };
+        self.subscriber = Some(subscribed.map_err(|error| error.to_string())?);
+        Ok(())
     }
 
     pub(super) async fn run(mut self, at: Surroundings<'_>) {
@@ -101,28 +123,61 @@ impl Core {
             n_free: AtomicUsize::new(at.config.max_events),
             budget: at.budget.clone(),
         });
-        let mut backlog = Backlog::default();
+        let (mut backlog, mut held) = (Backlog::default(), None);
         loop {
             let next = backlog.next();
             let room = at.budget.until(|free| {
                 let has_room = next.is_some_and(|n_bytes| in_flight.has_room(n_bytes, free));
                 has_room.then_some(())
             });
+            let takes = self.subscriber.is_some();
+            if !takes && backlog.messages.is_empty() {
+                held.get_or_insert_with(|| at.pause.hold());
+            }
             tokio::select! {
                 biased;
                 () = at.shutdown.begun() => break,
+                () = at.pause.until(takes) => {
+                    held = None;
+                    self.turn(&mut backlog, &at).await;
+                }
                 () = room => {
                     if let Some(message) = backlog.pop() {
                         self.deliver(message, &in_flight, &at);
                     }
                 }
-                message = self.subscriber.next() => match message {
+                message = next_of(&mut self.subscriber) => match message {
                     Some(message) => keep(&mut backlog, message, &at),
                     None => break,
                 }
             }
         }
-        drop(self.subscriber.unsubscribe().await);
+        if let Some(mut subscriber) = self.subscriber {
+            drop(subscriber.unsubscribe().await);
+        }
+    }
+
+    /// Takes no more, or again.
+    async fn turn(&mut self, backlog: &mut Backlog, at: &Surroundings<'_>) {
+        let pipeline = &at.config.pipeline;
+        let Some(mut subscriber) = self.subscriber.take() else {
+            match self.subscribe().await {
+                Ok(()) => info!(%pipeline, "resumed"),
+                Err(error) => {
+                    warn!(%pipeline, %error, "not resumed, trying again");
+                    at.shutdown.pause(LAST).await;
+                }
+            }
+            return;
+        };
+        info!(%pipeline, "paused: what is published now is lost to it");
+        if subscriber.drain().await.is_err() {
+            return;
+        }
+        // What is on its way was taken already.
+        while let Ok(Some(message)) = tokio::time::timeout(LAST, subscriber.next()).await {
+            keep(backlog, message, at);
+        }
     }
 
     fn deliver(&self, mut message: Message, in_flight: &Arc<InFlight>, at: &Surroundings<'_>) {
@@ -159,6 +214,14 @@ impl Core {
                 receipt,
             },
         );
+    }
+}
+
+/// The next message, if any are to come.
+async fn next_of(subscriber: &mut Option<Subscriber>) -> Option<Message> {
+    match subscriber {
+        Some(subscriber) => subscriber.next().await,
+        None => std::future::pending().await,
     }
 }
 

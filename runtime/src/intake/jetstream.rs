@@ -6,7 +6,7 @@ use super::config::{Config, Source};
 use super::consumer::{Position, open_consumer, open_stream};
 use super::decode::{Before, Stream, decode, original};
 use super::pull::{Pull, size};
-use super::{DeliveryLanes, IntakeError, Recall};
+use super::{DeliveryLanes, IntakeError, Pause, Recall};
 use crate::event::{Delivery, Disposition, Original, Past, Receipt, Settle as _};
 use crate::fault::{self, Promise};
 use crate::shutdown::{Shutdown, Tasks};
@@ -55,6 +55,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) metrics: &'a PipelineMetrics,
     pub(super) shutdown: &'a Shutdown,
     pub(super) budget: &'a Arc<Budget>,
+    pub(super) pause: &'a Pause,
 }
 
 /// What the loop over messages needs beside the messages.
@@ -65,6 +66,13 @@ struct Loop<'a> {
     shutdown: &'a Shutdown,
     answers: &'a Arc<Answers>,
     budget: &'a Arc<Budget>,
+    pause: &'a Pause,
+}
+
+/// Why no more messages are taken in.
+enum Why {
+    Shutdown,
+    Paused,
 }
 
 impl JetStream {
@@ -106,6 +114,7 @@ impl JetStream {
             metrics,
             shutdown,
             budget,
+            pause,
         } = surroundings;
         let (answers, outgoing) = Answers::new(config.max_events, budget.clone());
         let helpers = Tasks::new();
@@ -125,15 +134,21 @@ impl JetStream {
             shutdown,
             answers: &answers,
             budget,
+            pause,
         };
         while !shutdown.has_begun() {
-            match self.take_in(&at).await {
-                Ok(()) => break,
+            let pause = match self.take_in(&at).await {
+                Ok(Why::Shutdown) => break,
+                Ok(Why::Paused) => {
+                    self.hold(&at).await;
+                    Duration::ZERO
+                }
                 Err(error) => {
                     warn!(pipeline = %config.pipeline, %error, "intake interrupted, opening again");
+                    REOPEN
                 }
-            }
-            self.reopen(&at).await;
+            };
+            self.reopen(&at, pause).await;
         }
         closed.begin();
         let all_ended = tasks.finish(grace).await;
@@ -143,8 +158,29 @@ impl JetStream {
         helpers.finish(LAST_ANSWERS).await && all_ended
     }
 
-    /// Takes messages in until the shutdown begins or the consumer has to be opened again.
-    async fn take_in(&mut self, at: &Loop<'_>) -> Result<(), String> {
+    /// Takes messages in until the shutdown begins, the pipeline is paused, or the consumer has to be
+    /// opened again.
+    async fn take_in(&mut self, at: &Loop<'_>) -> Result<Why, String> {
+        let until = at.shutdown.child();
+        let taking = self.take_until(&until, at);
+        let paused = async {
+            at.pause.until(true).await;
+            until.begin();
+            // What is under way ends in its own way.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            () = paused => {}
+            taken = taking => taken?,
+        }
+        Ok(match at.shutdown.has_begun() {
+            true => Why::Shutdown,
+            false => Why::Paused,
+        })
+    }
+
+    async fn take_until(&mut self, until: &Shutdown, at: &Loop<'_>) -> Result<(), String> {
         let batch = match self.recall {
             // What a request stands for is known only when it was looked up.
             Some(_) => 1,
@@ -152,10 +188,32 @@ impl JetStream {
         };
         let (client, consumer) = (self.context.client(), self.consumer.clone());
         let mut messages = Pull::begin(client, consumer, batch, at.budget.clone()).await?;
-        while let Some(message) = messages.next(at.shutdown).await? {
+        while let Some(message) = messages.next(until).await? {
+            self.deliver(message, at).await?;
+        }
+        if at.shutdown.has_begun() {
+            return Ok(());
+        }
+        // What is on its way was taken already.
+        while let Some(message) = messages.last().await {
             self.deliver(message, at).await?;
         }
         Ok(())
+    }
+
+    /// Takes nothing until the pipeline is resumed or the shutdown begins.
+    async fn hold(&self, at: &Loop<'_>) {
+        let is_source = self.recall.is_none();
+        if is_source {
+            info!(pipeline = %at.config.pipeline, "paused: no new events are taken");
+        }
+        let _held = at.pause.hold();
+        tokio::select! {
+            () = at.shutdown.begun() => {}
+            () = at.pause.until(false) => if is_source {
+                info!(pipeline = %at.config.pipeline, "resumed");
+            }
+        }
     }
 
     async fn deliver(&mut self, message: Message, at: &Loop<'_>) -> Result<(), String> {
@@ -252,10 +310,11 @@ impl JetStream {
         }))
     }
 
-    /// Opens the consumer again, for ever, until the shutdown begins.
-    async fn reopen(&mut self, at: &Loop<'_>) {
+    /// Opens the consumer again after a pause, for ever, until the shutdown begins.
+    async fn reopen(&mut self, at: &Loop<'_>, mut pause: Duration) {
         let config = at.config;
-        while at.shutdown.pause(REOPEN).await {
+        while at.shutdown.pause(pause).await {
+            pause = REOPEN;
             let opened = async {
                 let stream = open_stream(&self.context, config).await?;
                 // Set back as at the start: what the client had buffered would come too late.

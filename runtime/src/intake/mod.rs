@@ -7,7 +7,9 @@ mod consumer;
 mod core;
 mod decode;
 mod jetstream;
+mod known;
 mod lanes;
+mod pause;
 mod pull;
 
 use crate::event::{Delivery, OrderingKey, Recalled, SubjectPattern};
@@ -17,8 +19,12 @@ use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
+use budget::Budget;
+
 pub use config::{Config, Source};
+pub use known::{Known, known};
 pub use lanes::Lanes;
+pub use pause::Pause;
 
 /// Replayed events that may be in flight at once.
 const REPLAYS: usize = 256;
@@ -57,6 +63,29 @@ pub struct Parts {
     pub handler: Handler,
     /// Brings dead letters back.
     pub replays: Replays,
+    /// Holds it.
+    pub pause: Pause,
+}
+
+/// How far an intake is, while it runs.
+#[derive(Debug, Clone)]
+pub struct Gauge {
+    budget: Arc<Budget>,
+    pause: Pause,
+}
+
+impl Gauge {
+    /// Messages that were taken and are not settled.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.budget.n_messages()
+    }
+
+    /// The wish to pause it, and how far that is followed.
+    #[must_use]
+    pub fn pause(&self) -> &Pause {
+        &self.pause
+    }
 }
 
 /// The lanes of one pipeline's deliveries.
@@ -106,11 +135,13 @@ pub struct Intake {
     tasks: Tasks,
     metrics: Arc<PipelineMetrics>,
     shutdown: Shutdown,
+    budget: Arc<Budget>,
+    pause: Pause,
 }
 
 enum Opened {
     JetStream(Box<jetstream::JetStream>),
-    Core(core::Core),
+    Core(Box<core::Core>),
 }
 
 impl Intake {
@@ -128,13 +159,16 @@ impl Intake {
             shutdown,
             handler,
             replays,
+            pause,
         } = parts;
         let source = match &config.source {
             Source::JetStream { .. } => Opened::JetStream(Box::new(
                 jetstream::JetStream::open(context.clone(), config, None).await?,
             )),
             Source::Core { subject, queue } => {
-                Opened::Core(core::Core::open(context.client(), config, subject, queue).await?)
+                let source = (subject, queue);
+                let core = core::Core::open(context.client(), config, source, &pause).await?;
+                Opened::Core(Box::new(core))
             }
         };
         let replays_config = of_replays(config, &replays);
@@ -151,15 +185,26 @@ impl Intake {
             tasks,
             metrics,
             shutdown,
+            budget: Arc::new(Budget::new(config.max_bytes)),
+            pause,
         })
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn gauge(&self) -> Gauge {
+        Gauge {
+            budget: self.budget.clone(),
+            pause: self.pause.clone(),
+        }
     }
 
     /// Takes events in until the shutdown begins, then waits for those at work, at most `grace`.
     /// Returns whether all of them ended.
     pub async fn run(self, grace: Duration) -> bool {
-        let budget = Arc::new(budget::Budget::new(self.config.max_bytes));
         let at = |config| jetstream::Surroundings {
-            budget: &budget,
+            budget: &self.budget,
+            pause: &self.pause,
             config,
             lanes: &self.lanes,
             metrics: &self.metrics,

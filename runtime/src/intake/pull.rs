@@ -22,6 +22,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(10);
 /// How often that is looked at, and whether the connection is another one.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long the last messages may take when nothing more is asked for.
+const LAST: Duration = Duration::from_secs(2);
 /// The part of the budget that has to be free before more is asked for: asking for each byte that
 /// becomes free would only ask often.
 const LEAST: u64 = 8;
@@ -120,6 +122,7 @@ pub(super) struct Pull {
     open: Option<Open>,
     n_connects: u64,
     look: Interval,
+    is_drained: bool,
 }
 
 impl Pull {
@@ -153,6 +156,7 @@ impl Pull {
             open: None,
             n_connects,
             look,
+            is_drained: false,
         })
     }
 
@@ -177,6 +181,23 @@ impl Pull {
             };
             if let Some(message) = self.sort(message)? {
                 return Ok(Some(message));
+            }
+        }
+    }
+
+    /// A message that was on its way when nothing more was asked for; none when there is no more. What
+    /// takes longer comes again, in its order.
+    pub(super) async fn last(&mut self) -> Option<Message> {
+        if !std::mem::replace(&mut self.is_drained, true) {
+            // Without a request there is nothing on its way.
+            self.open.take()?;
+            self.subscriber.drain().await.ok()?;
+        }
+        loop {
+            let message = tokio::time::timeout(LAST, self.subscriber.next());
+            let message = message.await.ok()??;
+            if message.status.is_none_or(|status| status == StatusCode::OK) {
+                return Some(message);
             }
         }
     }
