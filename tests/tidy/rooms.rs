@@ -4,10 +4,12 @@
 use super::no_faults;
 use super::sources::{Source, has_name, names_after, rust};
 
-/// A room, and the rooms it may use. Everybody may use the ground: event, telemetry, shutdown.
-const BELOW: [(&str, &[&str]); 12] = [
+/// A room, and the rooms it may use. Everybody may use the ground: event, rate, telemetry,
+/// shutdown.
+const BELOW: [(&str, &[&str]); 14] = [
     ("event", &[]),
     ("fault", &["shutdown"]),
+    ("rate", &[]),
     ("telemetry", &[]),
     ("shutdown", &[]),
     ("plugin", &[]),
@@ -32,7 +34,7 @@ const BELOW: [(&str, &[&str]); 12] = [
         ],
     ),
 ];
-const GROUND: [&str; 4] = ["event", "fault", "telemetry", "shutdown"];
+const GROUND: [&str; 5] = ["event", "fault", "rate", "telemetry", "shutdown"];
 
 /// The one file of `pipeline` that may name `intake`, for the settings of its source.
 const SETTINGS_OF_PIPELINE: &str = "runtime/src/pipeline/config.rs";

@@ -53,6 +53,7 @@ to = [
 targets = ["audit"]
 guarantee = "at-least-once"
 dedupe = { horizon = "24h" }
+rate_limit = "100/m burst 5"
 retry = { attempts = 3, backoff = "100ms..5s" }
 on_failure = "dead-letter"
 limits = { events = 16, payload = "64KiB" }
@@ -171,6 +172,7 @@ fn pipelines_are_read() {
         longest: pause.1,
     };
     assert_eq!(customers.retry, retry);
+    assert_eq!(customers.rate, "100/m burst 5".parse().ok());
     assert_eq!(customers.dedupe, Some(Duration::from_secs(86_400)));
 }
 

@@ -81,12 +81,16 @@ pub(super) const PLUGIN_LIMITS: Keys = Keys {
 pub(super) const TARGET: Keys = Keys {
     section: "targets.NAME",
     known: &[
-        "kind", "subject", "stream", "core", "bucket", "create", "timeout",
+        "kind",
+        "subject",
+        "stream",
+        "core",
+        "bucket",
+        "create",
+        "timeout",
+        "rate_limit",
     ],
-    later: &[
-        ("contract", "a module contract"),
-        ("rate_limit", "a rate limit"),
-    ],
+    later: &[("contract", "a module contract")],
 };
 
 pub(super) const PIPELINE: Keys = Keys {
@@ -99,6 +103,7 @@ pub(super) const PIPELINE: Keys = Keys {
         "targets",
         "guarantee",
         "dedupe",
+        "rate_limit",
         "retry",
         "on_failure",
         "limits",
@@ -109,7 +114,6 @@ pub(super) const PIPELINE: Keys = Keys {
             "repartition",
             "sharing a pipeline out over processes by another key",
         ),
-        ("rate_limit", "a rate limit"),
     ],
 };
 

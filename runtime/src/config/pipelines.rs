@@ -59,6 +59,7 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, known: &Names) -> Option<Confi
     }
     let guarantee = section.require("guarantee", GUARANTEE_ADVICE, |e| e.choose(&GUARANTEES));
     let dedupe = section.read("dedupe", dedupe);
+    let rate = section.read("rate_limit", Entry::parse);
     let retry = section.read("retry", retry).unwrap_or_default();
     let on_failure = section.read("on_failure", |entry| entry.choose(&ON_FAILURE));
     let on_failure = on_failure.unwrap_or(OnFailure::DeadLetter);
@@ -77,6 +78,7 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, known: &Names) -> Option<Confi
         writable,
         guarantee,
         dedupe,
+        rate,
         retry,
         on_failure,
     })

@@ -53,6 +53,7 @@ pub(super) fn read(name: &str, entry: &Entry<'_>) -> Option<Config> {
     let flavor = section.require("kind", advice, |entry| entry.choose(&KINDS));
     let create = section.read("create", create).unwrap_or_default();
     let timeout = section.read("timeout", Entry::duration).unwrap_or(TIMEOUT);
+    let rate = section.read("rate_limit", Entry::parse);
     let parts = Parts {
         subject: section.read("subject", Entry::parse),
         stream: section.read("stream", names::of_written),
@@ -66,6 +67,7 @@ pub(super) fn read(name: &str, entry: &Entry<'_>) -> Option<Config> {
         kind,
         create,
         timeout,
+        rate,
     })
 }
 

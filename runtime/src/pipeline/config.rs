@@ -3,6 +3,7 @@
 use super::retry::RetryPolicy;
 use crate::event::{Operation, TypePattern};
 use crate::intake;
+use crate::rate::Rate;
 use std::time::Duration;
 
 /// One pipeline: source, stages, routes and promises.
@@ -23,6 +24,8 @@ pub struct Config {
     /// How long an event that ended is known, so that a second one of its identity is skipped; none:
     /// it is not kept.
     pub dedupe: Option<Duration>,
+    /// How many events are begun in a time; none: as they come.
+    pub rate: Option<Rate>,
     /// How often an event is tried.
     pub retry: RetryPolicy,
     /// What becomes of an event that failed for good.

@@ -10,6 +10,7 @@ mod work;
 use crate::event::{Delivery, Disposition, Plan};
 use crate::fault::{self, Point};
 use crate::plugin::{Secrets, Session, Slot, Version};
+use crate::rate::Limiter;
 use crate::shutdown::Shutdown;
 use crate::telemetry::PipelineMetrics;
 use crate::txn::Coordinator;
@@ -31,6 +32,7 @@ pub struct Pipeline {
     name: Arc<str>,
     stages: Vec<Arc<Slot>>,
     routes: RouteTable,
+    limiter: Option<Limiter>,
     retry: RetryPolicy,
     on_failure: OnFailure,
     coordinator: Coordinator,
@@ -62,6 +64,7 @@ impl Pipeline {
         Self {
             name: config.name.as_str().into(),
             routes: RouteTable::new(config, parts.kinds),
+            limiter: config.rate.map(Limiter::new),
             retry: config.retry.clone(),
             on_failure: config.on_failure,
             stages: parts.stages,
@@ -82,8 +85,8 @@ impl Pipeline {
         fault::reach(Point::Taken).await;
         let disposition = match self.has_ended(&work).await {
             Some(true) => Disposition::Ack,
-            Some(false) => self.work_off(&mut work).await,
-            None => Disposition::GiveBack,
+            Some(false) if self.may_begin().await => self.work_off(&mut work).await,
+            Some(false) | None => Disposition::GiveBack,
         };
         receipt.settle(disposition); // the last line: nothing after the answer
     }
@@ -104,6 +107,27 @@ impl Pipeline {
             }
             if !self.pause_for_ever(&mut n_failed, work).await {
                 return None;
+            }
+        }
+    }
+
+    /// Waits until the pipeline's rate allows another event; false when the shutdown came before.
+    async fn may_begin(&self) -> bool {
+        match &self.limiter {
+            Some(limiter) => self.unless_shut_down(limiter.turn()).await.is_some(),
+            None => true,
+        }
+    }
+
+    /// What `wait` comes to; none when the shutdown came before: the event is given back.
+    async fn unless_shut_down<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            // What need not wait goes on.
+            biased;
+            waited = wait => Some(waited),
+            () = self.shutdown.begun() => {
+                self.metrics.given_back.increment();
+                None
             }
         }
     }
@@ -165,6 +189,10 @@ impl Pipeline {
             Outcome::Retry(failure) => return Box::pin(self.try_again(work, failure)).await,
             Outcome::Dead(failure) => return Box::pin(self.give_up(work, failure)).await,
         };
+        let turn = self.unless_shut_down(self.coordinator.turn(&plan)).await;
+        if turn.is_none() {
+            return Step::End(Disposition::GiveBack);
+        }
         let applied = self.coordinator.apply(&plan, &work.envelope).await;
         match outcome::after_apply(applied, work.conflicts < CONFLICTS) {
             outcome::After::End => {

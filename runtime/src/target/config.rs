@@ -1,6 +1,7 @@
 //! How one target is reached.
 
 use super::template::SubjectTemplate;
+use crate::rate::Rate;
 use std::time::Duration;
 
 /// The settings of one target.
@@ -14,6 +15,8 @@ pub struct Config {
     pub create: bool,
     /// How long one effect or lookup may take.
     pub timeout: Duration,
+    /// How often it may be written; none: as often as effects come.
+    pub rate: Option<Rate>,
 }
 
 /// The kinds of target.

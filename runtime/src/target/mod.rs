@@ -8,6 +8,7 @@ mod subject;
 mod template;
 
 use crate::event::{EventId, Operation, OrderingKey, PlannedEffect};
+use crate::rate::Limiter;
 use async_nats::jetstream;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -79,6 +80,7 @@ pub struct OpenError {
 pub struct Target {
     name: Arc<str>,
     timeout: Duration,
+    limiter: Option<Limiter>,
     kind: Opened,
 }
 
@@ -113,8 +115,16 @@ impl Target {
         Ok(Self {
             name: config.name.as_str().into(),
             timeout: config.timeout,
+            limiter: config.rate.map(Limiter::new),
             kind,
         })
+    }
+
+    /// Waits until the target may be written once more.
+    pub async fn turn(&self) {
+        if let Some(limiter) = &self.limiter {
+            limiter.turn().await;
+        }
     }
 
     /// Applies one effect. An answer that does not come in time is [`Answer::Unknown`].

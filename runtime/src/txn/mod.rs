@@ -1,5 +1,6 @@
 //! The only way to the world: a plan goes in, and what became of it comes out.
 
+mod admission;
 mod at_least_once;
 mod markers;
 mod state_locks;
