@@ -4,6 +4,7 @@ use crate::harness::{Ce, TestEnv, check_law, check_law_of, eventually};
 use bytes::Bytes;
 use serde_json::json;
 
+mod breaker;
 mod rate;
 
 /// Its target takes nothing until a stream is made for it.

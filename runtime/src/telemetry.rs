@@ -5,12 +5,13 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Every count of this process.
 #[derive(Debug, Default)]
 pub struct Metrics {
     pipelines: Mutex<BTreeMap<String, Arc<PipelineMetrics>>>,
+    targets: Mutex<BTreeMap<String, Arc<TargetMetrics>>>,
     /// Series that plugins made.
     pub plugins: PluginSeries,
 }
@@ -73,6 +74,50 @@ pub struct PipelineMetrics {
     drops: Mutex<BTreeMap<String, u64>>,
 }
 
+/// The counts of one target.
+#[derive(Debug, Default)]
+pub struct TargetMetrics {
+    /// How often its breaker opened: it gave no answer, and was left alone.
+    pub opened: Counter,
+    /// How often it was tried while its breaker was open.
+    pub probes: Counter,
+    is_open: AtomicBool,
+}
+
+/// The counts of one target at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TargetCounts {
+    /// Whether its breaker is open.
+    pub open: bool,
+    /// See [`TargetMetrics::opened`].
+    pub opened: u64,
+    /// See [`TargetMetrics::probes`].
+    pub probes: u64,
+}
+
+impl TargetMetrics {
+    /// Says whether its breaker is open.
+    pub fn set_open(&self, is_open: bool) {
+        self.is_open.store(is_open, Ordering::Release);
+    }
+
+    /// Whether its breaker is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Acquire)
+    }
+
+    /// The counts at this moment.
+    #[must_use]
+    pub fn counts(&self) -> TargetCounts {
+        TargetCounts {
+            open: self.is_open(),
+            opened: self.opened.get(),
+            probes: self.probes.get(),
+        }
+    }
+}
+
 /// Reasons for dropping that are counted apart; what comes after is counted as `other`.
 const DROP_REASONS: usize = 100;
 
@@ -128,6 +173,26 @@ impl Metrics {
             .entry(name.to_owned())
             .or_default()
             .clone()
+    }
+
+    /// The counts of a target, made when they are asked for first.
+    #[must_use]
+    pub fn target(&self, name: &str) -> Arc<TargetMetrics> {
+        self.targets
+            .lock()
+            .entry(name.to_owned())
+            .or_default()
+            .clone()
+    }
+
+    /// Every target's counts at this moment.
+    #[must_use]
+    pub fn targets(&self) -> BTreeMap<String, TargetCounts> {
+        let targets = self.targets.lock();
+        targets
+            .iter()
+            .map(|(name, metrics)| (name.clone(), metrics.counts()))
+            .collect()
     }
 
     /// Every pipeline's counts at this moment.

@@ -8,7 +8,7 @@ use syncline::app::{App, AppError, Options, Summary};
 use syncline::config::Config;
 use syncline::plugin::Plugins;
 use syncline::shutdown::Shutdown;
-use syncline::telemetry::{Metrics, PipelineCounts};
+use syncline::telemetry::{Metrics, PipelineCounts, TargetCounts};
 use tokio::task::JoinSet;
 
 /// A runtime at work. Dropped, it ends at once.
@@ -50,6 +50,14 @@ impl Running {
             .counts()
             .remove(pipeline)
             .unwrap_or_else(|| panic!("there is no pipeline {pipeline}"))
+    }
+
+    /// A target's counts at this moment.
+    pub(crate) fn target(&self, target: &str) -> TargetCounts {
+        self.metrics
+            .targets()
+            .remove(target)
+            .unwrap_or_else(|| panic!("there is no target {target}"))
     }
 
     /// The plugins at work.

@@ -17,7 +17,7 @@ use crate::plugin::{
 };
 use crate::shutdown::{Shutdown, Tasks};
 use crate::target::{self, Targets};
-use crate::telemetry::{Metrics, PipelineCounts, SeriesValue};
+use crate::telemetry::{Metrics, PipelineCounts, SeriesValue, TargetCounts};
 use crate::txn::{Coordinator, MarkerError, Markers};
 use async_nats::jetstream;
 use futures::FutureExt as _;
@@ -122,6 +122,8 @@ pub struct Summary {
     pub pipelines: BTreeMap<String, PipelineCounts>,
     /// Series that plugins made.
     pub plugins: BTreeMap<String, BTreeMap<String, SeriesValue>>,
+    /// Each target's counts.
+    pub targets: BTreeMap<String, TargetCounts>,
     /// Whether every event at work ended within the grace.
     pub drained: bool,
 }
@@ -153,13 +155,13 @@ impl App {
     pub async fn build(config: Config, options: Options) -> Result<Self, AppError> {
         let client = connect(&config.nats).await?;
         let context = connection::jetstream(&config.nats, client.clone());
-        let targets = Targets::open(&context, &config.targets)
+        let metrics = Arc::new(Metrics::new());
+        let targets = Targets::open(&context, &config.targets, &metrics)
             .await
             .map_err(AppError::Targets)?;
         let targets = Arc::new(targets);
         let dead_letters = DeadLetters::open(&context).await?;
         let wishes = Wishes::open(&context).await?;
-        let metrics = Arc::new(Metrics::new());
         let surroundings = Surroundings {
             secrets: Arc::new(secrets(&config)),
             retrieve: Some(Arc::new(retrieve::FromTargets::new(targets.clone()))),
@@ -273,6 +275,7 @@ impl App {
         Ok(Summary {
             pipelines,
             plugins,
+            targets: self.metrics.targets(),
             drained,
         })
     }

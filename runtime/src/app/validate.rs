@@ -73,7 +73,7 @@ async fn check_server(config: &Config) -> Vec<Problem> {
         Err(error) => return vec![problem("nats.url", &error)],
     };
     let context = connection::jetstream(&config.nats, client);
-    let mut problems = Vec::new();
+    let (mut problems, metrics) = (Vec::new(), Metrics::new());
     for target in &config.targets {
         // What a start would make is no problem; what it would look for is.
         let may_be_made =
@@ -81,7 +81,8 @@ async fn check_server(config: &Config) -> Vec<Problem> {
         if may_be_made {
             continue;
         }
-        if let Err(errors) = Targets::open(&context, std::slice::from_ref(target)).await {
+        let one = std::slice::from_ref(target);
+        if let Err(errors) = Targets::open(&context, one, &metrics).await {
             let key = format!("targets.{}", target.name);
             problems.extend(errors.iter().map(|error| problem(&key, error)));
         }

@@ -109,6 +109,7 @@ pub(super) fn report(summary: &Summary, json: bool, printer: &Printer) -> anyhow
     } else {
         let rows: Vec<_> = summary.pipelines.iter().map(row).collect();
         printer.table(&COLUMNS, &rows)?;
+        print_targets(summary, printer)?;
     }
     let stopped = summary.pipelines.values().any(|counts| counts.stopped);
     Ok(if summary.drained && !stopped {
@@ -116,6 +117,25 @@ pub(super) fn report(summary: &Summary, json: bool, printer: &Printer) -> anyhow
     } else {
         Exit::NotFine
     })
+}
+
+/// Targets that were left alone for a while because they gave no answer.
+fn print_targets(summary: &Summary, printer: &Printer) -> anyhow::Result<()> {
+    let silent = summary
+        .targets
+        .iter()
+        .filter(|(_, counts)| counts.opened > 0);
+    let rows: Vec<_> = silent
+        .map(|(name, counts)| {
+            let breaker = if counts.open { "open" } else { "closed" };
+            let (opened, probes) = (counts.opened.to_string(), counts.probes.to_string());
+            vec![name.clone(), breaker.to_owned(), opened, probes]
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    printer.table(&["target", "breaker", "opened", "probes"], &rows)
 }
 
 fn row((name, counts): (&String, &PipelineCounts)) -> Vec<String> {

@@ -135,6 +135,7 @@ fn the_defaults_in_the_reference_are_those_of_the_code() {
         &defaults_of("plugins.NAME.limits", keys::PLUGIN_LIMITS.known),
         target,
         &only("targets.NAME", &["create", "timeout"]),
+        &defaults_of("targets.NAME.breaker", keys::BREAKER.known),
         "[pipelines.x]\nguarantee = \"at-least-once\"\n",
         &only("pipelines.NAME", &["stages", "to", "on_failure"]),
         source,

@@ -89,8 +89,15 @@ pub(super) const TARGET: Keys = Keys {
         "create",
         "timeout",
         "rate_limit",
+        "breaker",
     ],
     later: &[("contract", "a module contract")],
+};
+
+pub(super) const BREAKER: Keys = Keys {
+    section: "targets.NAME.breaker",
+    known: &["failures", "pause"],
+    later: &[],
 };
 
 pub(super) const PIPELINE: Keys = Keys {
@@ -157,7 +164,7 @@ pub(super) const PIPELINE_LIMITS: Keys = Keys {
 
 /// All of them, in the order of the reference.
 #[cfg(test)]
-pub(super) const ALL: [&Keys; 15] = [
+pub(super) const ALL: [&Keys; 16] = [
     &FILE,
     &NATS,
     &TLS,
@@ -166,6 +173,7 @@ pub(super) const ALL: [&Keys; 15] = [
     &GRANTS,
     &PLUGIN_LIMITS,
     &TARGET,
+    &BREAKER,
     &PIPELINE,
     &SOURCE,
     &ROUTE,

@@ -162,7 +162,7 @@ fn retry(entry: &Entry<'_>) -> Option<RetryPolicy> {
 }
 
 /// `"200ms..30s"`: the first pause and the longest; one duration alone is both.
-fn backoff(entry: &Entry<'_>) -> Option<(Duration, Duration)> {
+pub(super) fn backoff(entry: &Entry<'_>) -> Option<(Duration, Duration)> {
     if !entry.value.is_str() {
         entry.report("expected pauses, as in \"200ms..30s\" or \"5s\"");
         return None;

@@ -3,9 +3,10 @@
 use super::entry::Entry;
 use super::keys;
 use super::names;
+use super::pipelines::backoff;
 use super::section::Section;
 use crate::event::Operation;
-use crate::target::{Config, Kind, SubjectTemplate};
+use crate::target::{BreakerPolicy, Config, Kind, SubjectTemplate};
 use std::time::Duration;
 use toml::de::DeValue;
 
@@ -54,6 +55,8 @@ pub(super) fn read(name: &str, entry: &Entry<'_>) -> Option<Config> {
     let create = section.read("create", create).unwrap_or_default();
     let timeout = section.read("timeout", Entry::duration).unwrap_or(TIMEOUT);
     let rate = section.read("rate_limit", Entry::parse);
+    let on = Some(BreakerPolicy::default());
+    let breaker = section.read("breaker", breaker).unwrap_or(on);
     let parts = Parts {
         subject: section.read("subject", Entry::parse),
         stream: section.read("stream", names::of_written),
@@ -68,6 +71,7 @@ pub(super) fn read(name: &str, entry: &Entry<'_>) -> Option<Config> {
         create,
         timeout,
         rate,
+        breaker,
     })
 }
 
@@ -96,6 +100,27 @@ impl Parts {
             Flavor::Kv => Some(Kind::Kv { bucket: bucket? }),
         }
     }
+}
+
+/// `false`, or a table: when a target that gives no answer is left alone.
+fn breaker(entry: &Entry<'_>) -> Option<Option<BreakerPolicy>> {
+    let mut policy = BreakerPolicy::default();
+    match entry.value {
+        DeValue::Boolean(false) => return Some(None),
+        DeValue::Boolean(true) => return Some(Some(policy)),
+        DeValue::Table(_) => {}
+        _ => {
+            entry.report("write breaker = { failures = 5, pause = \"1s..30s\" }, or `false`");
+            return None;
+        }
+    }
+    let section = entry.section(&keys::BREAKER)?;
+    section.set("failures", &mut policy.failures, Entry::positive_count);
+    if let Some((first, longest)) = section.read("pause", backoff) {
+        policy.first = first;
+        policy.longest = longest;
+    }
+    Some(Some(policy))
 }
 
 /// Refuses what does not go together.

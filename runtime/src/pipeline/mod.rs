@@ -1,5 +1,6 @@
 //! The way of one event, from its delivery to its settlement: think, act, settle.
 
+mod admission;
 mod config;
 mod outcome;
 mod retry;
@@ -111,35 +112,24 @@ impl Pipeline {
         }
     }
 
-    /// Waits until the pipeline's rate allows another event; false when the shutdown came before.
-    async fn may_begin(&self) -> bool {
-        match &self.limiter {
-            Some(limiter) => self.unless_shut_down(limiter.turn()).await.is_some(),
-            None => true,
-        }
-    }
-
-    /// What `wait` comes to; none when the shutdown came before: the event is given back.
-    async fn unless_shut_down<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            // What need not wait goes on.
-            biased;
-            waited = wait => Some(waited),
-            () = self.shutdown.begun() => {
-                self.metrics.given_back.increment();
-                None
-            }
-        }
-    }
-
     /// Thinks and acts until the event has ended or is given back.
     async fn work_off(&self, work: &mut Work) -> Disposition {
         loop {
             let outcome = self.think(work).await; // stages, routes: nothing durable yet
             fault::reach(Point::Thought).await;
-            match self.act(work, outcome).await {
+            let step = self.act(work, outcome).await;
+            // Whoever has not tried lets the next one try.
+            work.pass = None;
+            match step {
                 Step::End(disposition) => return disposition,
                 Step::Again => {}
+                Step::Hold(target) => {
+                    let pass = self.unless_shut_down(self.coordinator.pass(&target)).await;
+                    if pass.is_none() {
+                        return Disposition::GiveBack;
+                    }
+                    work.pass = pass;
+                }
                 Step::Wait(pause) if self.shutdown.pause(pause).await => {
                     self.metrics.retries.increment();
                 }
@@ -189,9 +179,8 @@ impl Pipeline {
             Outcome::Retry(failure) => return Box::pin(self.try_again(work, failure)).await,
             Outcome::Dead(failure) => return Box::pin(self.give_up(work, failure)).await,
         };
-        let turn = self.unless_shut_down(self.coordinator.turn(&plan)).await;
-        if turn.is_none() {
-            return Step::End(Disposition::GiveBack);
+        if let Err(step) = self.admit(work, &plan).await {
+            return step;
         }
         let applied = self.coordinator.apply(&plan, &work.envelope).await;
         match outcome::after_apply(applied, work.conflicts < CONFLICTS) {
@@ -208,6 +197,9 @@ impl Pipeline {
             outcome::After::Think { counted } => {
                 work.conflicts += u32::from(counted);
                 Step::Again
+            }
+            outcome::After::Retry(failure) if self.is_left_alone(&failure) => {
+                self.hold(work, &failure)
             }
             outcome::After::Retry(failure) => Box::pin(self.try_again(work, failure)).await,
             outcome::After::Dead(failure) => Box::pin(self.give_up(work, failure)).await,

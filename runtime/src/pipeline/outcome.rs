@@ -3,6 +3,7 @@
 use crate::event::{Accepted, DeadReason, Disposition, InvalidEvent, Plan};
 use crate::plugin::{CallError, Held, Version};
 use crate::txn::Applied;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the stages and routes came to.
@@ -33,7 +34,7 @@ pub(super) struct Fault {
 }
 
 /// What comes next for an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// It is settled so.
     End(Disposition),
@@ -41,6 +42,8 @@ pub(super) enum Step {
     Again,
     /// It is thought again after a pause, its key waiting with it.
     Wait(Duration),
+    /// It is thought again once this target is not left alone any more, or may be tried.
+    Hold(Arc<str>),
 }
 
 /// How an event ended, as it is counted.

@@ -6,6 +6,7 @@ use crate::event::{
     Receipt,
 };
 use crate::plugin::{Secrets, Version};
+use crate::txn::Pass;
 use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -23,6 +24,8 @@ pub(super) struct Work {
     pub(super) attempt: u32,
     /// How often it was thought again because what it rests on had changed.
     pub(super) conflicts: u32,
+    /// Leave to act although a target is left alone.
+    pub(super) pass: Option<Pass>,
     is_event: bool,
     original: Original,
     /// Failed attempts, and what targets accepted, before and since a replay.
@@ -47,6 +50,7 @@ impl Work {
             fault,
             attempt: 1,
             conflicts: 0,
+            pass: None,
             original,
             past: past.map(|past| *past).unwrap_or_default(),
             accepted: Vec::new(),

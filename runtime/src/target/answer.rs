@@ -17,14 +17,23 @@ pub enum Answer {
     Unknown(String),
 }
 
+/// Said when nothing is there that could take an effect.
+const NOBODY: &str = "no stream takes this subject";
+
+impl Answer {
+    /// Whether nothing was heard from the target, or that it cannot now. That nobody is there is told
+    /// by a server, at once.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::Unknown(error) if error != NOBODY)
+    }
+}
+
 /// What a failed JetStream publish means.
 pub(super) fn of_publish_error(error: &PublishError) -> Answer {
     match error.kind() {
         PublishErrorKind::WrongLastSequence => Answer::Conflict(error.to_string()),
         PublishErrorKind::MaxPayloadExceeded => Answer::Refused(format!("{error}{}", cause(error))),
-        PublishErrorKind::StreamNotFound => {
-            Answer::Unknown("no stream takes this subject".to_owned())
-        }
+        PublishErrorKind::StreamNotFound => Answer::Unknown(NOBODY.to_owned()),
         _ if is_permanent(error) => Answer::Refused(format!("{error}{}", cause(error))),
         _ => Answer::Unknown(format!("{error}{}", cause(error))),
     }

@@ -1,5 +1,6 @@
 //! How one target is reached.
 
+use super::breaker::BreakerPolicy;
 use super::template::SubjectTemplate;
 use crate::rate::Rate;
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub struct Config {
     pub timeout: Duration,
     /// How often it may be written; none: as often as effects come.
     pub rate: Option<Rate>,
+    /// When it is left alone; none: never.
+    pub breaker: Option<BreakerPolicy>,
 }
 
 /// The kinds of target.

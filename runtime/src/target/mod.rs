@@ -1,6 +1,7 @@
 //! One target module at a time: what it can do, and what it answers. A closed set of kinds.
 
 mod answer;
+mod breaker;
 mod config;
 mod kv;
 mod merge;
@@ -9,6 +10,8 @@ mod template;
 
 use crate::event::{EventId, Operation, OrderingKey, PlannedEffect};
 use crate::rate::Limiter;
+use crate::telemetry::Metrics;
+use async_nats::connection::State;
 use async_nats::jetstream;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -16,7 +19,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use breaker::Breaker;
+
 pub use answer::Answer;
+pub use breaker::{BreakerPolicy, Pass};
 pub use config::{Config, Kind};
 pub use template::SubjectTemplate;
 
@@ -81,6 +87,8 @@ pub struct Target {
     name: Arc<str>,
     timeout: Duration,
     limiter: Option<Limiter>,
+    breaker: Option<Breaker>,
+    client: async_nats::Client,
     kind: Opened,
 }
 
@@ -95,7 +103,11 @@ impl Target {
     ///
     /// # Errors
     /// What is missing, and the setting that would make it.
-    pub async fn open(context: &jetstream::Context, config: &Config) -> Result<Self, OpenError> {
+    pub async fn open(
+        context: &jetstream::Context,
+        config: &Config,
+        metrics: &Metrics,
+    ) -> Result<Self, OpenError> {
         let opened = match &config.kind {
             Kind::Subject {
                 subject,
@@ -112,8 +124,12 @@ impl Target {
             target: config.name.clone(),
             fault,
         })?;
+        let name: Arc<str> = config.name.as_str().into();
+        let breaker = |policy| Breaker::new(name.clone(), policy, metrics.target(&name));
         Ok(Self {
-            name: config.name.as_str().into(),
+            breaker: config.breaker.map(breaker),
+            client: context.client(),
+            name,
             timeout: config.timeout,
             limiter: config.rate.map(Limiter::new),
             kind,
@@ -135,9 +151,39 @@ impl Target {
                 Opened::Kv(target) => Box::pin(target.apply(&effect.effect, cause)).await,
             }
         });
-        tokio::time::timeout(self.timeout, applied)
+        let answer = tokio::time::timeout(self.timeout, applied)
             .await
-            .unwrap_or_else(|_| Answer::Unknown(format!("no answer within {:?}", self.timeout)))
+            .unwrap_or_else(|_| Answer::Unknown(format!("no answer within {:?}", self.timeout)));
+        if let Some(breaker) = &self.breaker {
+            self.teach(breaker, &answer);
+        }
+        answer
+    }
+
+    /// What is not known while NATS itself is away says nothing about the target.
+    fn teach(&self, breaker: &Breaker, answer: &Answer) {
+        let is_connected = || self.client.connection_state() == State::Connected;
+        match answer {
+            Answer::Unknown(error) if answer.is_silence() && is_connected() => {
+                breaker.failed(error);
+            }
+            Answer::Unknown(_) => {}
+            Answer::Applied | Answer::Refused(_) | Answer::Conflict(_) => breaker.answered(),
+        }
+    }
+
+    /// Whether the target is left alone now.
+    #[must_use]
+    pub fn is_left_alone(&self) -> bool {
+        self.breaker.as_ref().is_some_and(Breaker::is_open)
+    }
+
+    /// Waits until the target is not left alone any more, or may be tried.
+    pub async fn pass(&self) -> Pass {
+        match &self.breaker {
+            Some(breaker) => breaker.pass().await,
+            None => Pass::default(),
+        }
     }
 
     /// Reads one entity.
@@ -186,10 +232,11 @@ impl Targets {
     pub async fn open(
         context: &jetstream::Context,
         configs: &[Config],
+        metrics: &Metrics,
     ) -> Result<Self, Vec<OpenError>> {
         let (mut by_name, mut problems) = (BTreeMap::new(), Vec::new());
         for config in configs {
-            match Target::open(context, config).await {
+            match Target::open(context, config, metrics).await {
                 Ok(target) => drop(by_name.insert(config.name.clone(), target)),
                 Err(problem) => problems.push(problem),
             }

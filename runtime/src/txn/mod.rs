@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use markers::Ended;
 
+pub use admission::Pass;
 pub use markers::{MarkerError, Markers};
 
 /// Applies the plans of one pipeline.
