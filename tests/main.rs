@@ -21,6 +21,7 @@ mod flow;
 mod hot_load;
 mod isolation;
 mod languages;
+mod nats;
 mod ordering;
 mod pause;
 mod replay;

@@ -56,10 +56,12 @@ static ROOM: Semaphore = Semaphore::const_new(4);
 
 /// A nats-server of its own, a folder for files, and a client.
 pub(crate) struct TestEnv {
-    /// The server.
-    pub(crate) nats: Server,
+    /// The server; of a cluster the first.
+    pub(crate) nats: Arc<Server>,
     /// JetStream on it.
     pub(crate) js: jetstream::Context,
+    /// What stands under `[nats]`.
+    pub(crate) reach: String,
     folder: tempfile::TempDir,
     _room: SemaphorePermit<'static>,
 }
@@ -73,12 +75,30 @@ impl TestEnv {
     /// A fresh server with lines added to its configuration.
     pub(crate) async fn with_server_settings(settings: &str) -> Self {
         let room = ROOM.acquire().await.unwrap();
-        let nats = Server::start(settings).await;
-        let js = jetstream::new(nats.connect().await);
+        let nats = Arc::new(Server::start(settings).await);
         Self {
+            js: jetstream::new(nats.connect().await),
+            reach: reach_of(&[nats.url()]),
             nats,
-            js,
             folder: tempfile::tempdir().unwrap(),
+            _room: room,
+        }
+    }
+
+    /// A server that not everybody can use: `reach` is what clients write under `[nats]`, with
+    /// `ADDRESS` for its host and port. Files that it names are in `folder`.
+    pub(crate) async fn guarded(folder: tempfile::TempDir, settings: &str, reach: &str) -> Self {
+        let room = ROOM.acquire().await.unwrap();
+        let nats = Arc::new(Server::launch(settings).await);
+        let reach = nats.reached_by(reach);
+        let text = format!("[nats]\n{reach}\n");
+        let config = Config::parse(&text, folder.path(), &|_: &str| None).unwrap();
+        let client = syncline::app::connect(&config.nats).await.unwrap();
+        Self {
+            js: syncline::app::jetstream(&config.nats, client),
+            reach,
+            nats,
+            folder,
             _room: room,
         }
     }
@@ -95,7 +115,7 @@ impl TestEnv {
 
     /// The whole configuration text: `config` with the server in front.
     pub(crate) fn text(&self, config: &str) -> String {
-        format!("[nats]\nurl = \"{}\"\n{config}", self.nats.url())
+        format!("[nats]\n{}\n{config}", self.reach)
     }
 
     /// What `${NAME}` stands for: a guest's file.
@@ -149,4 +169,9 @@ impl TestEnv {
             .join("compiled-guests")
             .into()
     }
+}
+
+/// What stands under `[nats]` for these servers.
+fn reach_of(urls: &[String]) -> String {
+    format!("url = {urls:?}")
 }

@@ -16,23 +16,28 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one. `settings` are lines added to its configuration.
+    /// Starts one and waits for its JetStream. `settings` are lines added to its configuration.
     pub(crate) async fn start(settings: &str) -> Self {
+        let server = Self::launch(settings).await;
+        server.wait_for_jetstream().await;
+        server
+    }
+
+    /// Starts one whose clients may have to say who they are: it is only known to listen.
+    pub(crate) async fn launch(settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Somebody else may take a free port before the server does.
         for _ in 0..10 {
-            let port = free_port();
+            let [port] = free_ports();
             write_settings(folder.path(), port, settings);
             let mut child = spawn(folder.path());
             if answers(port, &mut child).await {
                 let child = Mutex::new(child);
-                let server = Self {
+                return Self {
                     folder,
                     port,
                     child,
                 };
-                server.wait_for_jetstream().await;
-                return server;
             }
             child.kill().unwrap();
             child.wait().unwrap();
@@ -44,6 +49,11 @@ impl Server {
     /// Where it listens.
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Lines of a configuration with this server's host and port for `ADDRESS`.
+    pub(crate) fn reached_by(&self, lines: &str) -> String {
+        lines.replace("ADDRESS", &format!("127.0.0.1:{}", self.port))
     }
 
     /// A client that reconnects for ever.
@@ -108,9 +118,10 @@ pub(super) fn signal(pid: u32, name: &str) {
     assert!(sent.success(), "kill -{name} {pid}");
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
+/// Ports that nobody listens on, all different.
+pub(super) fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 fn write_settings(folder: &Path, port: u16, settings: &str) {

@@ -1,6 +1,8 @@
 //! How the rooms are joined: from a configuration to a runtime, and to its end.
 
 mod connection;
+mod permissions;
+mod refusal;
 mod replays;
 mod retrieve;
 mod status;
@@ -62,6 +64,28 @@ pub enum AppError {
         urls: String,
         /// Why.
         cause: String,
+    },
+    /// NATS answers, and we do not come together.
+    #[error("cannot connect to NATS at {urls}: {fault}: {remedy}")]
+    Refused {
+        /// The servers, without users.
+        urls: String,
+        /// What is refused, with the server as `it`.
+        fault: String,
+        /// The key of the configuration to look at.
+        key: &'static str,
+        /// What to do.
+        remedy: String,
+    },
+    /// The server does not permit what the configuration needs.
+    #[error("NATS at {urls} does not permit us to {operation}: {remedy}")]
+    Denied {
+        /// The servers, without users.
+        urls: String,
+        /// Publishing or subscribing, and to which subject.
+        operation: String,
+        /// What to do.
+        remedy: String,
     },
     /// Plugins cannot be loaded.
     #[error("{}", lines(.0))]
@@ -153,7 +177,24 @@ impl App {
     /// # Errors
     /// [`AppError`] naming what is missing or wrong.
     pub async fn build(config: Config, options: Options) -> Result<Self, AppError> {
-        let client = connect(&config.nats).await?;
+        let (client, denials) = connection::open(&config.nats).await?;
+        let urls = connection::urls(&config.nats);
+        let assembled = Box::pin(Self::assemble(config, options, client));
+        match denials.during(assembled).await {
+            Ok(app) => app,
+            Err(permissions::Denied { operation, remedy }) => Err(AppError::Denied {
+                urls,
+                operation,
+                remedy,
+            }),
+        }
+    }
+
+    async fn assemble(
+        config: Config,
+        options: Options,
+        client: async_nats::Client,
+    ) -> Result<Self, AppError> {
         let context = connection::jetstream(&config.nats, client.clone());
         let metrics = Arc::new(Metrics::new());
         let targets = Targets::open(&context, &config.targets, &metrics)

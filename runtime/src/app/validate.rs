@@ -1,6 +1,6 @@
 //! Every problem that a start would meet, without starting.
 
-use super::{Options, connect, connection, secrets, uses};
+use super::{AppError, Options, connect, connection, secrets, uses};
 use crate::config::{Config, Problem};
 use crate::intake::{self, Source};
 use crate::plugin::{Engine, EngineConfig, PluginError, Plugins, State, Surroundings, Use};
@@ -70,7 +70,13 @@ fn uses_or_alone(config: &Config, plugin: &str) -> Vec<Use> {
 async fn check_server(config: &Config) -> Vec<Problem> {
     let client = match connect(&config.nats).await {
         Ok(client) => client,
-        Err(error) => return vec![problem("nats.url", &error)],
+        Err(error) => {
+            let key = match &error {
+                AppError::Refused { key, .. } => key,
+                _ => "nats.url",
+            };
+            return vec![problem(key, &error)];
+        }
     };
     let context = connection::jetstream(&config.nats, client);
     let (mut problems, metrics) = (Vec::new(), Metrics::new());

@@ -73,14 +73,33 @@ impl NatsArgs {
 /// # Errors
 /// When it does not answer.
 pub(super) async fn connect(nats: &Nats) -> anyhow::Result<Client> {
-    app::connect(nats).await.map_err(|error| match error {
-        AppError::Unreachable { urls, cause } => no_answer(&urls, cause).into(),
-        other => other.into(),
-    })
+    app::connect(nats)
+        .await
+        .map_err(|error| match failed(error) {
+            Ok(failure) => failure.into(),
+            Err(other) => other.into(),
+        })
+}
+
+/// What to say of a connection that did not come about; other errors come back as they are.
+pub(super) fn failed(error: AppError) -> Result<Failure, AppError> {
+    match error {
+        AppError::Unreachable { urls, cause } => Ok(no_answer(&urls, cause)),
+        AppError::Refused {
+            urls,
+            fault,
+            remedy,
+            ..
+        } => {
+            let failure = Failure::new(format!("cannot connect to NATS at {urls}"));
+            Ok(failure.why(fault).remedy(remedy).unreachable())
+        }
+        other => Err(other),
+    }
 }
 
 /// A server that does not answer.
-pub(super) fn no_answer(urls: &str, cause: String) -> Failure {
+fn no_answer(urls: &str, cause: String) -> Failure {
     let failure = Failure::new(format!("cannot reach NATS at {urls}")).why(cause);
     let remedy = "start the server (`syncline dev` brings its own), or name another: `url` under \
                   [nats] in the configuration, or `--nats`";

@@ -36,9 +36,9 @@ impl Exit {
             return Some(Self::Usage);
         }
         match error.downcast_ref::<AppError>()? {
-            AppError::Unreachable { .. } | AppError::Intake(IntakeError::Unreachable { .. }) => {
-                Some(Self::Unreachable)
-            }
+            AppError::Unreachable { .. }
+            | AppError::Refused { .. }
+            | AppError::Intake(IntakeError::Unreachable { .. }) => Some(Self::Unreachable),
             _ => None,
         }
     }

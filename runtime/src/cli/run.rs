@@ -85,9 +85,18 @@ pub(super) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<Su
 }
 
 fn unstartable(error: AppError) -> Failure {
-    match error {
-        AppError::Unreachable { urls, cause } => connection::no_answer(&urls, cause),
-        other => Failure::new("cannot start the runtime")
+    let failure = Failure::new("cannot start the runtime");
+    match connection::failed(error) {
+        Ok(no_connection) => no_connection,
+        Err(AppError::Denied {
+            urls,
+            operation,
+            remedy,
+        }) => {
+            let why = format!("NATS at {urls} does not permit us to {operation}");
+            failure.why(why).remedy(remedy)
+        }
+        Err(other) => failure
             .because(other)
             .remedy("`syncline validate --connect` checks plugins, targets and streams"),
     }
