@@ -4,7 +4,7 @@ use crate::harness::{Ce, PARTS, Running, TestEnv, check_law, check_law_of, event
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use syncline::dead_letter::{DeadLetters, STREAM, Selection};
+use syncline::dead_letter::{STREAM, Selection};
 use syncline::event::DeadReason;
 
 const PIPELINE: &str = r#"
@@ -98,7 +98,7 @@ async fn letters_are_chosen_by_pipeline_key_and_reason() {
     runtime.settled("p", 2).await;
     runtime.settled("q", 1).await;
 
-    let store = DeadLetters::open(&env.js).await.unwrap();
+    let store = env.dead_letters().await;
     let all = Selection::default();
     let choices = [
         (all.clone(), 3),
@@ -220,7 +220,7 @@ async fn a_letter_waits_for_a_stream_that_was_deleted() {
     env.send("src.a", &bad(1, "k", "reject")).await;
     waits_unacknowledged(&env, &runtime).await;
     // Opening makes the stream again.
-    DeadLetters::open(&env.js).await.unwrap();
+    env.dead_letters().await;
     runtime.settled("p", 1).await;
     assert_eq!(env.letters().await.len(), 1);
     check_law(&runtime.drain().await);

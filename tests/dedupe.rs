@@ -3,7 +3,7 @@
 use crate::harness::{Ce, PARTS, TestEnv, check_law, check_law_of, eventually};
 use async_nats::jetstream::stream::Config;
 use serde_json::json;
-use syncline::dead_letter::{DeadLetters, Selection};
+use syncline::dead_letter::Selection;
 
 fn pipeline(horizon: &str) -> String {
     format!(
@@ -82,7 +82,7 @@ async fn a_dead_one_is_skipped_and_its_replay_is_not() {
     assert_eq!(env.letters().await.len(), 1);
 
     env.stream("LATE", &["late.*"]).await;
-    let letters = DeadLetters::open(&env.js).await.unwrap();
+    let letters = env.dead_letters().await;
     let open = letters.list(&Selection::default()).await.unwrap();
     letters.replay(&open[0], false).await.unwrap();
     let counts = runtime.settled("p", 3).await;

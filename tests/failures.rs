@@ -70,7 +70,7 @@ async fn a_source_that_is_missing_or_unfit_is_named_with_its_remedy() {
     stream.create_consumer(taken).await.unwrap();
     check(
         &config,
-        "the server refuses consumer `syncline-p` on stream `SRC`",
+        "consumer `syncline-p` on stream `SRC` does not do: `ack_policy` is none, needed is explicit",
     )
     .await;
 }

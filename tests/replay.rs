@@ -4,7 +4,7 @@ use crate::cli::command::Said;
 use crate::cli::in_dir;
 use crate::harness::{Ce, Running, TestEnv, check_law};
 use serde_json::{Value, json};
-use syncline::dead_letter::{DeadLetters, LetterSummary, Replayed, Selection};
+use syncline::dead_letter::{LetterSummary, Replayed, Selection};
 
 /// Its target takes nothing until there is a stream for `late.*`.
 const PIPELINE: &str = r#"
@@ -50,7 +50,7 @@ async fn with_letters(env: &TestEnv, keys: &[&str], each: u64) -> Running {
 }
 
 async fn open_letters(env: &TestEnv) -> Vec<LetterSummary> {
-    let letters = DeadLetters::open(&env.js).await.unwrap();
+    let letters = env.dead_letters().await;
     letters.list(&Selection::default()).await.unwrap()
 }
 
@@ -104,7 +104,7 @@ async fn two_who_replay_one_letter_replay_it_once() {
     let env = TestEnv::start().await;
     let runtime = with_letters(&env, &["a"], 8).await;
     env.stream("LATE", &["late.*"]).await;
-    let letters = DeadLetters::open(&env.js).await.unwrap();
+    let letters = env.dead_letters().await;
     let open = open_letters(&env).await;
     let both = || async {
         let mut n_now = 0;

@@ -152,6 +152,7 @@ async fn an_effect_that_another_stream_takes_is_refused_and_the_letter_lists_wha
         kind = "subject"
         subject = "other.{key}"
         stream = "SEARCH"
+        create = false
     "#;
     let runtime = run(&env, targets).await;
     let effects = json!([{"target": "crm", "key": "first"}, {"target": "out"}]);

@@ -7,6 +7,7 @@
 
 pub mod event;
 pub mod fault;
+pub mod provision;
 pub mod rate;
 pub mod shutdown;
 pub mod telemetry;

@@ -11,6 +11,7 @@
 //! ```
 
 mod check;
+mod cluster;
 pub(crate) mod guests;
 mod nats;
 mod process;
@@ -25,6 +26,7 @@ use syncline::config::Config;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub(crate) use check::{check_law, check_law_of, eventually, stall};
+pub(crate) use cluster::Cluster;
 pub(crate) use nats::Server;
 pub(crate) use process::{Process, binary};
 pub(crate) use publish::Ce;
@@ -103,6 +105,18 @@ impl TestEnv {
         }
     }
 
+    /// A cluster's environment: clients know all of its servers.
+    pub(crate) async fn clustered(cluster: &Cluster) -> Self {
+        let room = ROOM.acquire().await.unwrap();
+        Self {
+            js: jetstream::new(async_nats::connect(cluster.urls()).await.unwrap()),
+            reach: reach_of(&cluster.urls()),
+            nats: cluster.node(0).clone(),
+            folder: tempfile::tempdir().unwrap(),
+            _room: room,
+        }
+    }
+
     /// A folder that is gone with the environment. Relative paths of configurations start here.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
@@ -152,6 +166,18 @@ impl TestEnv {
             ..Default::default()
         };
         self.js.create_stream(config).await.unwrap()
+    }
+
+    /// Makes a stream with three replicas.
+    pub(crate) async fn replicated(&self, name: &str, subjects: &[&str]) {
+        let config = jetstream::stream::Config {
+            name: name.to_owned(),
+            subjects: subjects.iter().map(ToString::to_string).collect(),
+            allow_direct: true,
+            num_replicas: 3,
+            ..Default::default()
+        };
+        self.js.create_stream(config).await.unwrap();
     }
 
     /// Makes a bucket.

@@ -46,6 +46,20 @@ impl Server {
         panic!("nats-server does not start: {log}");
     }
 
+    /// Starts one on `port`; none when somebody else has taken it. It is only known to listen.
+    pub(super) async fn on(port: u16, settings: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        write_settings(folder.path(), port, settings);
+        let mut child = spawn(folder.path());
+        let listens = answers(port, &mut child).await;
+        let server = Self {
+            folder,
+            port,
+            child: Mutex::new(child),
+        };
+        listens.then_some(server)
+    }
+
     /// Where it listens.
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
@@ -75,10 +89,25 @@ impl Server {
 
     /// Starts it again on the same port and store.
     pub(crate) async fn restart(&self) {
+        self.relaunch().await;
+        self.wait_for_jetstream().await;
+    }
+
+    /// Starts it again on the same port and store; it is only known to listen.
+    pub(crate) async fn relaunch(&self) {
         let mut child = spawn(self.folder.path());
         assert!(answers(self.port, &mut child).await, "{}", self.log());
         *self.child.lock().unwrap() = child;
-        self.wait_for_jetstream().await;
+    }
+
+    /// Asks it to send its clients away and to end: lame-duck mode.
+    pub(crate) fn lame_duck(&self) {
+        signal(self.child.lock().unwrap().id(), "USR2");
+    }
+
+    /// Whether it runs.
+    pub(crate) fn is_running(&self) -> bool {
+        self.child.lock().unwrap().try_wait().unwrap().is_none()
     }
 
     /// Stops it from running, its connections open: SIGSTOP.

@@ -1,10 +1,12 @@
 //! Events on their way in.
 
 use super::TestEnv;
+use super::check::PATIENCE;
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// A CloudEvent to publish.
 #[derive(Debug, Clone)]
@@ -83,6 +85,30 @@ impl TestEnv {
     pub(crate) async fn send(&self, subject: &str, event: &Ce) -> u64 {
         self.publish(subject, event.headers(), event.data.clone())
             .await
+    }
+
+    /// Publishes in binary mode, again and again until a stream holds it; once, by its id.
+    pub(crate) async fn send_surely(&self, subject: &str, event: &Ce) {
+        let event = event.clone().header("Nats-Msg-Id", &event.id);
+        // Not `eventually`, whose closure no task can take along.
+        let stored = async {
+            while !self.try_send(subject, &event).await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let stored = tokio::time::timeout(PATIENCE, stored).await;
+        stored.unwrap_or_else(|_| panic!("not in {PATIENCE:?}: {subject} is stored"));
+    }
+
+    async fn try_send(&self, subject: &str, event: &Ce) -> bool {
+        let (headers, data) = (event.headers(), event.data.clone());
+        let sent = self
+            .js
+            .publish_with_headers(subject.to_owned(), headers, data);
+        match sent.await {
+            Ok(ack) => ack.await.is_ok(),
+            Err(_) => false,
+        }
     }
 
     /// Publishes many, in order, and waits until the stream holds all of them.

@@ -1,12 +1,13 @@
 //! What came out: messages of streams, entries of buckets, dead letters.
 
-use super::TestEnv;
+use super::{TestEnv, eventually};
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use syncline::dead_letter::{DeadLetters, Letter, Selection};
+use syncline::provision::Provision;
 
 /// A message as a stream holds it.
 #[derive(Debug, Clone)]
@@ -65,8 +66,14 @@ impl TestEnv {
             ack_policy: AckPolicy::None,
             ..Default::default()
         };
-        let consumer = stream.create_consumer(config).await.unwrap();
-        let messages = consumer.messages().await.unwrap();
+        // A cluster that has just lost a server may give it to that one.
+        let mut consumer = None;
+        eventually("the stream is read", async || {
+            consumer = stream.create_consumer(config.clone()).await.ok();
+            consumer.is_some()
+        })
+        .await;
+        let messages = consumer.unwrap().messages().await.unwrap();
         let messages = messages.take(n_messages);
         messages
             .map(|message| Message::of(&message.unwrap()))
@@ -96,9 +103,15 @@ impl TestEnv {
         value.map(|value| serde_json::from_slice(&value).unwrap())
     }
 
+    /// The dead letters, their stream made when it is missing.
+    pub(crate) async fn dead_letters(&self) -> DeadLetters {
+        let opened = DeadLetters::open(&self.js, &Provision::default()).await;
+        opened.unwrap()
+    }
+
     /// Every dead letter whole, oldest first.
     pub(crate) async fn letters(&self) -> Vec<Letter> {
-        let store = DeadLetters::open(&self.js).await.unwrap();
+        let store = self.dead_letters().await;
         let mut letters = Vec::new();
         for line in store.list(&Selection::default()).await.unwrap() {
             letters.push(store.get(&line.id).await.unwrap().unwrap());

@@ -4,11 +4,12 @@
 use super::no_faults;
 use super::sources::{Source, has_name, names_after, rust};
 
-/// A room, and the rooms it may use. Everybody may use the ground: event, rate, telemetry,
-/// shutdown.
-const BELOW: [(&str, &[&str]); 14] = [
+/// A room, and the rooms it may use. Everybody may use the ground: event, fault, provision, rate,
+/// telemetry, shutdown.
+const BELOW: [(&str, &[&str]); 15] = [
     ("event", &[]),
     ("fault", &["shutdown"]),
+    ("provision", &[]),
     ("rate", &[]),
     ("telemetry", &[]),
     ("shutdown", &[]),
@@ -34,7 +35,14 @@ const BELOW: [(&str, &[&str]); 14] = [
         ],
     ),
 ];
-const GROUND: [&str; 5] = ["event", "fault", "rate", "telemetry", "shutdown"];
+const GROUND: [&str; 6] = [
+    "event",
+    "fault",
+    "provision",
+    "rate",
+    "telemetry",
+    "shutdown",
+];
 
 /// The one file of `pipeline` that may name `intake`, for the settings of its source.
 const SETTINGS_OF_PIPELINE: &str = "runtime/src/pipeline/config.rs";

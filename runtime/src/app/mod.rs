@@ -178,16 +178,10 @@ impl App {
     /// [`AppError`] naming what is missing or wrong.
     pub async fn build(config: Config, options: Options) -> Result<Self, AppError> {
         let (client, denials) = connection::open(&config.nats).await?;
-        let urls = connection::urls(&config.nats);
+        let nats = config.nats.clone();
         let assembled = Box::pin(Self::assemble(config, options, client));
-        match denials.during(assembled).await {
-            Ok(app) => app,
-            Err(permissions::Denied { operation, remedy }) => Err(AppError::Denied {
-                urls,
-                operation,
-                remedy,
-            }),
-        }
+        let app = denials.during(assembled).await;
+        app.unwrap_or_else(|denied| Err(denied.into_error(&nats)))
     }
 
     async fn assemble(
@@ -201,8 +195,9 @@ impl App {
             .await
             .map_err(AppError::Targets)?;
         let targets = Arc::new(targets);
-        let dead_letters = DeadLetters::open(&context).await?;
+        let dead_letters = DeadLetters::open(&context, &config.nats.provision()).await?;
         let wishes = Wishes::open(&context).await?;
+        say_whether_one_replica_is_enough(&client, &config);
         let surroundings = Surroundings {
             secrets: Arc::new(secrets(&config)),
             retrieve: Some(Arc::new(retrieve::FromTargets::new(targets.clone()))),
@@ -332,7 +327,10 @@ impl Shared {
             .iter()
             .filter_map(|s| self.plugins.slot(s, &config.name));
         let markers = match config.dedupe {
-            Some(horizon) => Some(Markers::open(&self.context, &config.name, horizon).await?),
+            Some(horizon) => {
+                let provision = &config.intake.provision;
+                Some(Markers::open(&self.context, &config.name, horizon, provision).await?)
+            }
             None => None,
         };
         let coordinator = Coordinator::new(
@@ -399,6 +397,16 @@ fn say_what_holds(config: &pipeline::Config) {
     }
 }
 
+/// In a cluster, what one server alone holds goes with that server's disk.
+fn say_whether_one_replica_is_enough(client: &async_nats::Client, config: &Config) {
+    if config.nats.replicas == 1 && client.server_info().cluster.is_some() {
+        warn!(
+            "the server is one of a cluster, and what Syncline makes there (dead letters among it) \
+            has one replica: `replicas = 3` under [nats] keeps three of what is made from then on"
+        );
+    }
+}
+
 fn uses(config: &Config) -> Vec<Use> {
     let mut uses: Vec<Use> = Vec::new();
     for pipeline in &config.pipelines {
@@ -439,6 +447,7 @@ async fn open_state(
         description: "State of Syncline plugins".to_owned(),
         // Lets single entries expire.
         limit_markers: Some(Duration::from_secs(60)),
+        num_replicas: config.nats.replicas,
         ..Default::default()
     };
     let store = match context.get_key_value(STATE_BUCKET).await {
@@ -449,8 +458,12 @@ async fn open_state(
         bucket: STATE_BUCKET,
         cause: error.to_string(),
     })?;
+    let provision = config.nats.provision();
+    let replicas = store.stream.cached_info().config.num_replicas;
+    provision.compare(&store.stream_name, replicas);
     Ok(Some(State::Bucket {
         context: Arc::new(context.clone()),
         store: Arc::new(store),
+        provision: Arc::new(provision),
     }))
 }

@@ -1,6 +1,9 @@
 //! What the server does not permit us. It answers such a request with nothing but a line on the
 //! connection: whoever waits for the answer would never learn why there is none.
 
+use super::AppError;
+use super::connection::urls;
+use crate::config::Nats;
 use std::future::Future;
 use tokio::sync::watch;
 
@@ -58,6 +61,16 @@ impl Denials {
 }
 
 impl Denied {
+    /// As the error that ends a start.
+    pub(super) fn into_error(self, nats: &Nats) -> AppError {
+        let Self { operation, remedy } = self;
+        AppError::Denied {
+            urls: urls(nats),
+            operation,
+            remedy,
+        }
+    }
+
     /// Reads `Permissions Violation for Publish to "SUBJECT"`.
     fn read(said: &str) -> Option<Self> {
         let (_, what) = said.split_once("Permissions Violation for ")?;

@@ -1,11 +1,13 @@
 //! Every problem that a start would meet, without starting.
 
-use super::{AppError, Options, connect, connection, secrets, uses};
+use super::{AppError, Options, connection, secrets, uses};
 use crate::config::{Config, Problem};
 use crate::intake::{self, Source};
 use crate::plugin::{Engine, EngineConfig, PluginError, Plugins, State, Surroundings, Use};
+use crate::provision::Create;
 use crate::target::{Kind, Targets};
 use crate::telemetry::Metrics;
+use async_nats::jetstream;
 use std::sync::Arc;
 
 /// Loads every plugin that a pipeline uses against its grants, its schema and its pipelines' targets;
@@ -13,7 +15,7 @@ use std::sync::Arc;
 pub async fn validate(config: &Config, options: &Options, connected: bool) -> Vec<Problem> {
     let mut problems = check_plugins(config, options).await;
     if connected {
-        problems.extend(check_server(config).await);
+        problems.extend(Box::pin(check_server(config)).await);
     }
     problems
 }
@@ -68,8 +70,8 @@ fn uses_or_alone(config: &Config, plugin: &str) -> Vec<Use> {
 }
 
 async fn check_server(config: &Config) -> Vec<Problem> {
-    let client = match connect(&config.nats).await {
-        Ok(client) => client,
+    let (client, denials) = match connection::open(&config.nats).await {
+        Ok(opened) => opened,
         Err(error) => {
             let key = match &error {
                 AppError::Refused { key, .. } => key,
@@ -79,24 +81,39 @@ async fn check_server(config: &Config) -> Vec<Problem> {
         }
     };
     let context = connection::jetstream(&config.nats, client);
+    match denials
+        .during(Box::pin(check_streams(config, &context)))
+        .await
+    {
+        Ok(problems) => problems,
+        Err(denied) => vec![problem("nats", &denied.into_error(&config.nats))],
+    }
+}
+
+async fn check_streams(config: &Config, context: &jetstream::Context) -> Vec<Problem> {
     let (mut problems, metrics) = (Vec::new(), Metrics::new());
     for target in &config.targets {
         // What a start would make is no problem; what it would look for is.
-        let may_be_made =
-            target.create || matches!(target.kind, Kind::Subject { stream: None, .. });
+        let may_be_made = target.create != Create::Check
+            || matches!(target.kind, Kind::Subject { stream: None, .. });
         if may_be_made {
             continue;
         }
         let one = std::slice::from_ref(target);
-        if let Err(errors) = Targets::open(&context, one, &metrics).await {
+        if let Err(errors) = Targets::open(context, one, &metrics).await {
             let key = format!("targets.{}", target.name);
             problems.extend(errors.iter().map(|error| problem(&key, error)));
         }
     }
     for pipeline in &config.pipelines {
-        if let Source::JetStream { create: false, .. } = pipeline.intake.source
-            && let Err(error) = intake::check(&context, &pipeline.intake).await
-        {
+        let is_checked = matches!(
+            pipeline.intake.source,
+            Source::JetStream {
+                create: Create::Check | Create::Adopt,
+                ..
+            }
+        );
+        if is_checked && let Err(error) = intake::check(context, &pipeline.intake).await {
             problems.push(problem(
                 &format!("pipelines.{}.source", pipeline.name),
                 &error,

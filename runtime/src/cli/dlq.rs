@@ -10,6 +10,7 @@ use super::print::Printer;
 use clap::Subcommand;
 use pick::Filter;
 use syncline::dead_letter::{DeadLetters, LetterSummary, Selection};
+use syncline::provision::Provision;
 
 /// What `dlq list` shows of each.
 const COLUMNS: [&str; 7] = ["id", "at", "reason", "key", "type", "attempts", "error"];
@@ -136,7 +137,7 @@ async fn show(args: &ShowArgs, printer: &Printer) -> anyhow::Result<Exit> {
 }
 
 async fn open(nats: &NatsArgs) -> anyhow::Result<DeadLetters> {
-    Ok(DeadLetters::open(&nats.jetstream().await?).await?)
+    Ok(DeadLetters::open(&nats.jetstream().await?, &Provision::default()).await?)
 }
 
 /// A text as one cell: one line, not longer than a terminal can show.

@@ -5,6 +5,7 @@ use crate::event::{KeySpec, Operation, TypePattern};
 use crate::intake::Source;
 use crate::pipeline::{Guarantee, OnFailure, RetryPolicy, RouteConfig};
 use crate::plugin::Limits;
+use crate::provision::Create;
 use crate::target::Kind;
 use std::path::Path;
 use std::time::Duration;
@@ -116,7 +117,7 @@ fn targets_are_read() {
     let [crm, search, audit] = config.targets.as_slice() else {
         panic!("{:?}", config.targets)
     };
-    assert_eq!((crm.name.as_str(), crm.create), ("crm", false));
+    assert_eq!((crm.name.as_str(), crm.create), ("crm", Create::Check));
     assert_eq!(crm.timeout, Duration::from_secs(5));
     assert_eq!(
         crm.kind,
@@ -135,7 +136,7 @@ fn targets_are_read() {
     );
     assert_eq!(
         (search.create, search.timeout),
-        (true, Duration::from_secs(2))
+        (Create::Missing, Duration::from_secs(2))
     );
     assert_eq!(audit.kind, kind("audit", None, true));
 }
@@ -151,7 +152,7 @@ fn pipelines_are_read() {
     let source = Source::JetStream {
         stream: "BILLING".to_owned(),
         subjects: vec!["billing.customer.>".parse().unwrap()],
-        create: true,
+        create: Create::Missing,
         durable: "syncline-customers".to_owned(),
     };
     assert_eq!(customers.intake.source, source);

@@ -34,6 +34,7 @@ pub(super) const NATS: Keys = Keys {
         "tls",
         "domain",
         "api_prefix",
+        "replicas",
     ],
     later: &[],
 };

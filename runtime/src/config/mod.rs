@@ -106,17 +106,21 @@ fn read(path: &Path, text: &str, base: &Path, env: Env<'_>) -> Result<Config, Pr
 /// Reads every section. What could not be read is left out here and noted in the file.
 fn gather(root: &Section<'_>) -> Config {
     let names = Names::of(root);
+    let nats = root.read("nats", nats::read).unwrap_or_default();
+    let provision = nats.provision();
     Config {
-        nats: root.read("nats", nats::read).unwrap_or_default(),
+        nats,
         secrets: root
             .read("secrets", |entry| Some(secrets::read(entry)))
             .unwrap_or_default(),
         plugins: each(root, "plugins", |name, entry| {
             plugins::read(name, entry, &names)
         }),
-        targets: each(root, "targets", targets::read),
+        targets: each(root, "targets", |name, entry| {
+            targets::read(name, entry, &provision)
+        }),
         pipelines: each(root, "pipelines", |name, entry| {
-            pipelines::read(name, entry, &names)
+            pipelines::read(name, entry, (&names, &provision))
         }),
     }
 }

@@ -4,6 +4,7 @@ use super::entry::Entry;
 use super::keys;
 use super::secrets::{self, Secret};
 use super::section::Section;
+use crate::provision::Provision;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -23,6 +24,8 @@ pub struct Nats {
     pub tls: Tls,
     /// Where JetStream answers.
     pub jetstream: JetStreamApi,
+    /// How many servers hold each stream that Syncline makes.
+    pub replicas: usize,
 }
 
 impl Default for Nats {
@@ -33,6 +36,22 @@ impl Default for Nats {
             auth: Auth::None,
             tls: Tls::default(),
             jetstream: JetStreamApi::Default,
+            replicas: 1,
+        }
+    }
+}
+
+impl Nats {
+    /// How streams and buckets are made and written.
+    #[must_use]
+    pub fn provision(&self) -> Provision {
+        Provision {
+            replicas: self.replicas,
+            prefix: match &self.jetstream {
+                JetStreamApi::Default => None,
+                JetStreamApi::Domain(domain) => Some(format!("$JS.{domain}.API")),
+                JetStreamApi::Prefix(prefix) => Some(prefix.clone()),
+            },
         }
     }
 }
@@ -47,6 +66,7 @@ impl fmt::Debug for Nats {
             .field("auth", &self.auth)
             .field("tls", &self.tls)
             .field("jetstream", &self.jetstream)
+            .field("replicas", &self.replicas)
             .finish()
     }
 }
@@ -118,6 +138,7 @@ pub(super) fn read(entry: &Entry<'_>) -> Option<Nats> {
     section.set("url", &mut nats.urls, urls);
     section.set("name", &mut nats.name, Entry::text);
     section.set("tls", &mut nats.tls, tls);
+    section.set("replicas", &mut nats.replicas, replicas);
     nats.auth = auth(&section);
     nats.jetstream = jetstream(&section);
     Some(nats)
@@ -218,6 +239,19 @@ fn tls(entry: &Entry<'_>) -> Option<Tls> {
         key: section.read("key", Entry::existing_file),
         required: section.read("required", Entry::flag).unwrap_or_default(),
     })
+}
+
+/// A number of servers that can agree with one of them gone.
+fn replicas(entry: &Entry<'_>) -> Option<usize> {
+    match entry.positive_count()? {
+        replicas @ (1 | 3 | 5) => usize::try_from(replicas).ok(),
+        replicas => {
+            entry.report(format!(
+                "{replicas} replicas are no more use than one fewer: write 1, 3 or 5"
+            ));
+            None
+        }
+    }
 }
 
 fn jetstream(section: &Section<'_>) -> JetStreamApi {

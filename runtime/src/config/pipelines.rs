@@ -9,8 +9,12 @@ use super::source;
 use crate::event::KeySpec;
 use crate::intake::{self, Source};
 use crate::pipeline::{Config, Guarantee, OnFailure, RetryPolicy};
+use crate::provision::Provision;
 use bytesize::ByteSize;
 use std::time::Duration;
+
+/// What else the file says: names that are known, and how streams are made.
+type Around<'a> = (&'a Names, &'a Provision);
 
 /// Events in flight.
 const MAX_EVENTS: u32 = 1024;
@@ -36,10 +40,11 @@ pub(super) const ON_FAILURE: [(&str, Option<OnFailure>); 3] = [
 const GUARANTEE_ADVICE: &str = "write guarantee = \"at-least-once\" (after a crash an effect may \
     be applied again); the default will be \"atomic\", which is not available yet";
 
-pub(super) fn read(name: &str, entry: &Entry<'_>, known: &Names) -> Option<Config> {
+pub(super) fn read(name: &str, entry: &Entry<'_>, around: Around<'_>) -> Option<Config> {
     let name = names::own(name, entry);
     let section = entry.section(&keys::PIPELINE)?;
-    let intake = intake(&section, &name, known);
+    let (known, _) = around;
+    let intake = intake(&section, &name, around);
     let stages = section
         .read("stages", |entry| stages(entry, known))
         .unwrap_or_default();
@@ -84,7 +89,11 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, known: &Names) -> Option<Confi
     })
 }
 
-fn intake(section: &Section<'_>, pipeline: &str, known: &Names) -> Option<intake::Config> {
+fn intake(
+    section: &Section<'_>,
+    pipeline: &str,
+    (known, provision): Around<'_>,
+) -> Option<intake::Config> {
     let (mut max_events, mut max_bytes) = (MAX_EVENTS, MAX_BYTES);
     let mut max_payload = MAX_PAYLOAD;
     if let Some(limits) = section.read("limits", |entry| entry.section(&keys::PIPELINE_LIMITS)) {
@@ -112,6 +121,7 @@ fn intake(section: &Section<'_>, pipeline: &str, known: &Names) -> Option<intake
         max_bytes: max_bytes.0,
         max_payload: max_payload.0,
         ack_wait,
+        provision: provision.clone(),
     })
 }
 

@@ -6,6 +6,7 @@ use super::names;
 use super::pipelines::backoff;
 use super::section::Section;
 use crate::event::Operation;
+use crate::provision::{Create, Provision};
 use crate::target::{BreakerPolicy, Config, Kind, SubjectTemplate};
 use std::time::Duration;
 use toml::de::DeValue;
@@ -47,7 +48,7 @@ impl Flavor {
     }
 }
 
-pub(super) fn read(name: &str, entry: &Entry<'_>) -> Option<Config> {
+pub(super) fn read(name: &str, entry: &Entry<'_>, provision: &Provision) -> Option<Config> {
     let name = names::own(name, entry);
     let section = entry.section(&keys::TARGET)?;
     let advice = "write \"subject\" or \"kv\"";
@@ -69,6 +70,7 @@ pub(super) fn read(name: &str, entry: &Entry<'_>) -> Option<Config> {
         name,
         kind,
         create,
+        provision: provision.clone(),
         timeout,
         rate,
         breaker,
@@ -124,7 +126,7 @@ fn breaker(entry: &Entry<'_>) -> Option<Option<BreakerPolicy>> {
 }
 
 /// Refuses what does not go together.
-fn check(section: &Section<'_>, flavor: Flavor, core: bool, create: bool) {
+fn check(section: &Section<'_>, flavor: Flavor, core: bool, create: Create) {
     match flavor {
         Flavor::Kv => {
             section.demand("bucket", "name the key-value bucket");
@@ -141,7 +143,7 @@ fn check(section: &Section<'_>, flavor: Flavor, core: bool, create: bool) {
                 let why = "with `core = true` no stream takes part: remove one of the two";
                 section.refuse(&["stream"], why);
             }
-            if create && !section.has("stream") {
+            if create == Create::Missing && !section.has("stream") {
                 let why = "nothing to make: name the `stream`, or remove `create`";
                 section.refuse(&["create"], why);
             }
@@ -149,13 +151,17 @@ fn check(section: &Section<'_>, flavor: Flavor, core: bool, create: bool) {
     }
 }
 
-/// `true` makes what is missing, `"check"` refuses the start.
-pub(super) fn create(entry: &Entry<'_>) -> Option<bool> {
+/// `true` makes what is missing, `"check"` refuses the start, `false` does not look.
+pub(super) fn create(entry: &Entry<'_>) -> Option<Create> {
     match entry.value {
-        DeValue::Boolean(true) => return Some(true),
-        DeValue::String(text) if text == "check" => return Some(false),
+        DeValue::Boolean(true) => return Some(Create::Missing),
+        DeValue::Boolean(false) => return Some(Create::Adopt),
+        DeValue::String(text) if text == "check" => return Some(Create::Check),
         _ => {}
     }
-    entry.report("write `true` (make what is missing) or \"check\" (refuse the start)");
+    entry.report(
+        "write `true` (make what is missing), \"check\" (refuse the start) or `false` (do not \
+         look at it)",
+    );
     None
 }

@@ -4,8 +4,10 @@ use super::record::{Letter, LetterSummary};
 use super::replay::REPLAY_PREFIX;
 use super::{STREAM, SUBJECT_PREFIX, Selection};
 use crate::event::DeadLetter;
+use crate::provision::Provision;
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{self, DeliverPolicy, pull};
+use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::object_store::{self, ObjectStore};
 use async_nats::jetstream::{self, stream};
 use base64::Engine as _;
@@ -36,6 +38,7 @@ pub struct DeadLetterError {
 pub struct DeadLetters {
     context: jetstream::Context,
     stream: stream::Stream,
+    provision: Provision,
 }
 
 impl DeadLetters {
@@ -43,7 +46,10 @@ impl DeadLetters {
     ///
     /// # Errors
     /// When JetStream refuses or does not answer.
-    pub async fn open(context: &jetstream::Context) -> Result<Self, DeadLetterError> {
+    pub async fn open(
+        context: &jetstream::Context,
+        provision: &Provision,
+    ) -> Result<Self, DeadLetterError> {
         let config = stream::Config {
             name: STREAM.to_owned(),
             description: Some("Events that Syncline gave up".to_owned()),
@@ -51,6 +57,7 @@ impl DeadLetters {
             // A letter that does not fit must be refused, never push out another.
             discard: stream::DiscardPolicy::New,
             allow_direct: true,
+            num_replicas: provision.replicas,
             ..Default::default()
         };
         let attempted = format!("cannot open the stream {STREAM}");
@@ -59,6 +66,7 @@ impl DeadLetters {
             .await
             .map_err(|error| failed(&attempted, &error))?;
         let mut found = stream.cached_info().config.clone();
+        provision.compare(STREAM, found.num_replicas);
         // Made by a version that knew no replays.
         if found.subjects != config.subjects {
             found.subjects = config.subjects;
@@ -74,7 +82,24 @@ impl DeadLetters {
         Ok(Self {
             context: context.clone(),
             stream,
+            provision: provision.clone(),
         })
+    }
+
+    /// Opens the stream when there is one, and makes nothing.
+    ///
+    /// # Errors
+    /// When JetStream does not answer.
+    pub async fn find(context: &jetstream::Context) -> Result<Option<Self>, DeadLetterError> {
+        match context.get_stream(STREAM).await {
+            Ok(stream) => Ok(Some(Self {
+                context: context.clone(),
+                stream,
+                provision: Provision::default(),
+            })),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(failed(&format!("cannot open the stream {STREAM}"), &error)),
+        }
     }
 
     pub(super) fn context(&self) -> &jetstream::Context {
@@ -162,6 +187,7 @@ impl DeadLetters {
         }
         let config = object_store::Config {
             bucket: BUCKET.to_owned(),
+            num_replicas: self.provision.replicas,
             ..Default::default()
         };
         self.context
@@ -286,6 +312,12 @@ impl DeadLetters {
             .map_err(|error| failed(attempted, &error))?;
         Ok(Some(STANDARD.encode(payload)))
     }
+}
+
+/// Whether the server answered that there is no such stream.
+fn is_missing(error: &jetstream::context::GetStreamError) -> bool {
+    matches!(error.kind(), GetStreamErrorKind::JetStream(error)
+        if error.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND)
 }
 
 /// The same for every attempt at storing one failure of one copy of the event.

@@ -36,6 +36,19 @@ impl SubjectPattern {
         tokens.next().is_none()
     }
 
+    /// Whether some subject matches both patterns.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (mut left, mut right) = (self.0.split('.'), other.0.split('.'));
+        loop {
+            match (left.next(), right.next()) {
+                (None, None) | (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
+                (Some(a), Some(b)) if a == b || a == "*" || b == "*" => {}
+                _ => return false,
+            }
+        }
+    }
+
     /// Whether `subject` matches.
     #[must_use]
     pub fn matches(&self, subject: &str) -> bool {
@@ -165,6 +178,26 @@ pub fn unescape_key(escaped: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_that_share_subjects_are_found() {
+        let cases = [
+            ("a.b", "a.b", true),
+            ("a.b", "a.c", false),
+            ("a.*", "a.b", true),
+            ("*.b", "a.*", true),
+            ("a.>", "a.b.c", true),
+            ("a.>", "a", false),
+            (">", "a", true),
+            ("a.*", "a.b.c", false),
+            ("a.*.c", "a.b.>", true),
+        ];
+        for (left, right, expected) in cases {
+            let [one, other]: [SubjectPattern; 2] = [left, right].map(|text| text.parse().unwrap());
+            assert_eq!(one.overlaps(&other), expected, "{left} {right}");
+            assert_eq!(other.overlaps(&one), expected, "{right} {left}");
+        }
+    }
     use proptest::prelude::*;
 
     #[test]

@@ -1,6 +1,7 @@
 //! Where a pipeline's events come from.
 
 use crate::event::{KeySpec, SubjectPattern};
+use crate::provision::{Create, Provision};
 use std::time::Duration;
 
 /// The settings of one pipeline's intake.
@@ -20,6 +21,8 @@ pub struct Config {
     pub max_payload: u64,
     /// How long the server waits for an answer or a sign of life.
     pub ack_wait: Duration,
+    /// How its stream is made.
+    pub provision: Provision,
 }
 
 /// The kinds of source.
@@ -31,8 +34,8 @@ pub enum Source {
         stream: String,
         /// Which of its subjects; empty: all.
         subjects: Vec<SubjectPattern>,
-        /// Whether a missing stream is made.
-        create: bool,
+        /// What becomes of a missing stream or consumer.
+        create: Create,
         /// The consumer's durable name.
         durable: String,
     },

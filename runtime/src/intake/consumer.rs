@@ -2,36 +2,69 @@
 
 use super::IntakeError;
 use super::config::{Config, Source};
+use super::fit::{Misfit, description, is_own, misfits};
 use crate::event::SubjectPattern;
 use crate::fault::{self, Point};
+use crate::provision::Create;
 use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::consumer::{AckPolicy, Consumer, pull};
-use async_nats::jetstream::context::{Context, GetStreamErrorKind};
+use async_nats::jetstream::consumer::{self, AckPolicy, Consumer, pull};
+use async_nats::jetstream::context::{ConsumerInfoErrorKind, Context, GetStreamErrorKind};
 use async_nats::jetstream::stream::{self, ConsumerErrorKind, Stream};
 use tracing::{info, warn};
-
-/// How the description of a consumer begins; the pipeline's name follows.
-pub(super) const DESCRIPTION: &str = "Syncline pipeline ";
 
 /// Up to where events may have been worked on before.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position {
     newest: u64,
+    /// Whether the stream may hold later ones that an earlier run has met: nobody was asked.
+    is_open: bool,
 }
 
 impl Position {
     /// Passes `sequence`; true when it may have been worked on before: by an earlier run, whose
-    /// answers the server may have forgotten, or by this one.
-    pub(super) fn pass(&mut self, sequence: u64) -> bool {
-        let maybe_seen = sequence <= self.newest;
+    /// answers the server may have forgotten, or by this one. What comes after the last message of
+    /// the stream (`is_last`) is new in any case.
+    pub(super) fn pass(&mut self, sequence: u64, is_last: bool) -> bool {
+        let maybe_seen = self.is_open || sequence <= self.newest;
         self.newest = self.newest.max(sequence);
+        self.is_open &= !is_last;
         maybe_seen
     }
 }
 
+/// The stream of a source.
+pub(super) struct Found {
+    /// For its consumers.
+    pub(super) stream: Stream<()>,
+    /// When it was made, in nanoseconds since 1970; 0 where nobody looks.
+    pub(super) created: u64,
+}
+
+/// The stream, as the source's `create` says: made, checked, or not looked at.
+pub(super) async fn find_stream(context: &Context, config: &Config) -> Result<Found, IntakeError> {
+    let Source::JetStream { stream, create, .. } = &config.source else {
+        return Err(missing(config, "its source is no stream".to_owned()));
+    };
+    let created = match create {
+        Create::Adopt => 0,
+        Create::Missing | Create::Check => created(&open_stream(context, config).await?),
+    };
+    let found = context.get_stream_no_info(stream).await;
+    let stream = found.map_err(|error| {
+        let attempted = format!("cannot find stream `{stream}`");
+        unreachable(config, attempted, &error)
+    })?;
+    Ok(Found { stream, created })
+}
+
+/// When a stream was made, in nanoseconds since 1970.
+fn created(stream: &Stream) -> u64 {
+    u64::try_from(stream.cached_info().created.unix_timestamp_nanos()).unwrap_or_default()
+}
+
 /// The stream, made when it is missing, and extended by subjects it lacks, where the configuration
 /// says so.
-pub(super) async fn open_stream(context: &Context, config: &Config) -> Result<Stream, IntakeError> {
+async fn open_stream(context: &Context, config: &Config) -> Result<Stream, IntakeError> {
     let Source::JetStream {
         stream: name,
         subjects,
@@ -42,6 +75,11 @@ pub(super) async fn open_stream(context: &Context, config: &Config) -> Result<St
         return Err(missing(config, "its source is no stream".to_owned()));
     };
     let error = match context.get_stream(name).await {
+        Ok(stream) if *create == Create::Missing => {
+            let replicas = stream.cached_info().config.num_replicas;
+            config.provision.compare(name, replicas);
+            return with_subjects(context, stream, config).await;
+        }
         Ok(stream) => return with_subjects(context, stream, config).await,
         Err(error) => error,
     };
@@ -54,7 +92,7 @@ pub(super) async fn open_stream(context: &Context, config: &Config) -> Result<St
             &error,
         ));
     }
-    if !create {
+    if *create != Create::Missing {
         return Err(missing(
             config,
             format!(
@@ -76,6 +114,7 @@ pub(super) async fn open_stream(context: &Context, config: &Config) -> Result<St
         name: name.clone(),
         subjects,
         allow_direct: true,
+        num_replicas: config.provision.replicas,
         ..Default::default()
     };
     context
@@ -114,7 +153,7 @@ async fn with_subjects(
         return Ok(stream);
     };
     let (name, pipeline) = (settings.name.clone(), &config.pipeline);
-    if !create {
+    if *create != Create::Missing {
         return Err(missing(
             config,
             format!(
@@ -146,12 +185,13 @@ fn texts(subjects: &[SubjectPattern]) -> Vec<String> {
         .collect()
 }
 
-/// The consumer, made when it is missing, brought up to date, and set back to what was last
-/// acknowledged without a gap: what lies above and was given away would otherwise come out of order.
+/// The consumer, as [`find_consumer`] gives it, set back to what was last acknowledged without a
+/// gap: what lies above and was given away would otherwise come out of order.
 pub(super) async fn open_consumer(
-    stream: &Stream,
+    found: &Found,
     config: &Config,
 ) -> Result<(Consumer<pull::Config>, Position), IntakeError> {
+    let stream = &found.stream;
     let mut consumer = find_consumer(stream, config).await?;
     let durable = durable(config);
     let attempted = || format!("cannot open consumer `{durable}`");
@@ -159,6 +199,7 @@ pub(super) async fn open_consumer(
         .info()
         .await
         .map_err(|error| unreachable(config, attempted(), &error))?;
+    let delivered = consumer_info.delivered.stream_sequence;
     if consumer_info.num_ack_pending > 0 {
         let floor = consumer_info.ack_floor.stream_sequence;
         match stream.reset_consumer(durable, None).await {
@@ -167,9 +208,22 @@ pub(super) async fn open_consumer(
                 fault::reach(Point::SetBack).await;
             }
             Err(error) => warn!(pipeline = %config.pipeline, %error,
-                "the server cannot set the consumer back (it needs 2.14): events that an earlier \
-                 run left unfinished may come out of order"),
+                "the server does not set the consumer back (it needs 2.14, and the permission): \
+                 events that an earlier run left unfinished may come out of order"),
         }
+    }
+    if matches!(
+        config.source,
+        Source::JetStream {
+            create: Create::Adopt,
+            ..
+        }
+    ) {
+        let position = Position {
+            newest: delivered,
+            is_open: true,
+        };
+        return Ok((consumer, position));
     }
     let newest = stream
         .get_info()
@@ -177,31 +231,139 @@ pub(super) async fn open_consumer(
         .map_err(|error| unreachable(config, attempted(), &error))?
         .state
         .last_sequence;
-    Ok((consumer, Position { newest }))
+    let position = Position {
+        newest,
+        is_open: false,
+    };
+    Ok((consumer, position))
 }
 
-/// The consumer, made or brought up to date, its position untouched.
+/// The consumer, its position untouched. One that is missing is made, unless it is to be adopted.
+/// One whose settings do not do is brought up to date where it is our own, or where the source says
+/// that what is missing is made; otherwise it is refused, setting by setting.
 pub(super) async fn find_consumer(
-    stream: &Stream,
+    stream: &Stream<()>,
     config: &Config,
+) -> Result<Consumer<pull::Config>, IntakeError> {
+    let (durable, create) = (durable(config), create_of(config));
+    let Some(found) = ask_for_consumer(stream, config).await? else {
+        if create == Create::Adopt {
+            let fault = format!(
+                "{} does not exist, and `create = false` makes none: make it, with ack policy \
+                 explicit, or write `create = \"check\"`",
+                name_of(config)
+            );
+            return Err(missing(config, fault));
+        }
+        return make_consumer(stream, config, None).await;
+    };
+    let misfits = misfits(&found, config);
+    let is_ours_to_change =
+        create == Create::Missing || (create == Create::Check && is_own(&found));
+    let is_changeable = misfits.iter().all(|misfit| misfit.is_changeable);
+    if !(is_changeable && (is_ours_to_change || misfits.is_empty())) {
+        return Err(refused(config, &misfits, is_ours_to_change));
+    }
+    if !misfits.is_empty() {
+        for changed in &misfits {
+            info!(pipeline = %config.pipeline, consumer = durable, %changed, "consumer brought up to date");
+        }
+        return make_consumer(stream, config, Some(found)).await;
+    }
+    stream.get_consumer(durable).await.map_err(|error| {
+        let attempted = format!("cannot open {}", name_of(config));
+        unreachable(config, attempted, &error)
+    })
+}
+
+/// Whether the source and its consumer would do, changing nothing.
+pub(super) async fn check(context: &Context, config: &Config) -> Result<(), IntakeError> {
+    let stream = find_stream(context, config).await?.stream;
+    let create = create_of(config);
+    let Some(found) = ask_for_consumer(&stream, config).await? else {
+        return match create {
+            Create::Adopt => find_consumer(&stream, config).await.map(drop),
+            Create::Missing | Create::Check => Ok(()),
+        };
+    };
+    let misfits = misfits(&found, config);
+    let is_ours_to_change = create == Create::Check && is_own(&found);
+    let is_changeable = misfits.iter().all(|misfit| misfit.is_changeable);
+    match misfits.is_empty() || (is_ours_to_change && is_changeable) {
+        true => Ok(()),
+        false => Err(refused(config, &misfits, is_ours_to_change)),
+    }
+}
+
+/// The settings of the consumer; none: there is no such consumer.
+async fn ask_for_consumer(
+    stream: &Stream<()>,
+    config: &Config,
+) -> Result<Option<consumer::Config>, IntakeError> {
+    match stream.consumer_info(durable(config)).await {
+        Ok(found) => Ok(Some(found.config)),
+        Err(error) => match error.kind() {
+            ConsumerInfoErrorKind::NotFound => Ok(None),
+            ConsumerInfoErrorKind::JetStream(fault)
+                if fault.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                Err(missing(
+                    config,
+                    format!("cannot find {}: {fault}", name_of(config)),
+                ))
+            }
+            _ => Err(unreachable(
+                config,
+                format!("cannot find {}", name_of(config)),
+                &error,
+            )),
+        },
+    }
+}
+
+fn refused(config: &Config, misfits: &[Misfit], is_ours_to_change: bool) -> IntakeError {
+    let misfits: Vec<_> = misfits.iter().map(ToString::to_string).collect();
+    let remedy = match is_ours_to_change {
+        true => {
+            "the server cannot change that: delete the consumer, or name another with `consumer`"
+        }
+        false => {
+            "change it, name another with `consumer`, or let Syncline change it with \
+                  `create = true` in the source"
+        }
+    };
+    let fault = format!(
+        "{} does not do: {}: {remedy}",
+        name_of(config),
+        misfits.join("; ")
+    );
+    missing(config, fault)
+}
+
+/// Makes the consumer, or changes what one of its settings do not do; what it has besides stays.
+async fn make_consumer(
+    stream: &Stream<()>,
+    config: &Config,
+    found: Option<consumer::Config>,
 ) -> Result<Consumer<pull::Config>, IntakeError> {
     let Source::JetStream { subjects, .. } = &config.source else {
         return Err(missing(config, "its source is no stream".to_owned()));
     };
-    let durable = durable(config);
-    let found = stream.get_consumer::<pull::Config>(durable).await;
-    let deliver_policy = found.map(|found| found.cached_info().config.deliver_policy);
-    let subjects = texts(subjects);
+    let found = found.unwrap_or_default();
     let wanted = pull::Config {
-        durable_name: Some(durable.to_owned()),
-        description: Some(format!("{DESCRIPTION}{}", config.pipeline)),
-        deliver_policy: deliver_policy.unwrap_or_default(),
+        durable_name: Some(durable(config).to_owned()),
+        description: Some(description(&config.pipeline)),
+        deliver_policy: found.deliver_policy,
         ack_policy: AckPolicy::Explicit,
         ack_wait: config.ack_wait,
         // Attempts are counted here, not there.
         max_deliver: -1,
         max_ack_pending: i64::try_from(config.max_events).unwrap_or(i64::MAX),
-        filter_subjects: subjects,
+        filter_subjects: texts(subjects),
+        num_replicas: found.num_replicas,
+        memory_storage: found.memory_storage,
+        inactive_threshold: found.inactive_threshold,
+        metadata: found.metadata,
         ..Default::default()
     };
     stream
@@ -210,13 +372,27 @@ pub(super) async fn find_consumer(
         .map_err(|error| match error.kind() {
             ConsumerErrorKind::JetStream(error) => missing(
                 config,
-                format!(
-                    "the server refuses consumer `{durable}` on stream `{}`: {error}",
-                    stream.cached_info().config.name
-                ),
+                format!("the server refuses {}: {error}", name_of(config)),
             ),
-            _ => unreachable(config, format!("cannot open consumer `{durable}`"), &error),
+            _ => unreachable(config, format!("cannot open {}", name_of(config)), &error),
         })
+}
+
+/// The consumer and its stream, in words.
+fn name_of(config: &Config) -> String {
+    match &config.source {
+        Source::JetStream {
+            stream, durable, ..
+        } => format!("consumer `{durable}` on stream `{stream}`"),
+        Source::Core { .. } => "no consumer".to_owned(),
+    }
+}
+
+fn create_of(config: &Config) -> Create {
+    match &config.source {
+        Source::JetStream { create, .. } => *create,
+        Source::Core { .. } => Create::Check,
+    }
 }
 
 fn durable(config: &Config) -> &str {
@@ -247,10 +423,24 @@ mod tests {
 
     #[test]
     fn what_an_earlier_run_or_this_one_has_met_may_have_been_seen() {
-        let mut position = Position { newest: 5 };
+        let mut position = Position {
+            newest: 5,
+            is_open: false,
+        };
         let seen: Vec<_> = [4, 5, 6, 7, 6, 8]
-            .map(|sequence| position.pass(sequence))
+            .map(|sequence| position.pass(sequence, false))
             .into();
         assert_eq!(seen, [true, true, false, false, true, false]);
+    }
+
+    #[test]
+    fn where_nobody_asked_all_may_have_been_seen_until_the_stream_is_at_its_end() {
+        let mut position = Position {
+            newest: 5,
+            is_open: true,
+        };
+        let passed = [(6, false), (7, true), (8, false), (7, true), (9, true)];
+        let seen = passed.map(|(sequence, is_last)| position.pass(sequence, is_last));
+        assert_eq!(seen, [true, true, false, true, false]);
     }
 }

@@ -3,7 +3,7 @@
 use super::answers::Answers;
 use super::budget::Budget;
 use super::config::{Config, Source};
-use super::consumer::{Position, open_consumer, open_stream};
+use super::consumer::{Position, find_stream, open_consumer};
 use super::decode::{Before, Stream, decode, original};
 use super::pull::{Pull, size};
 use super::{DeliveryLanes, IntakeError, Pause, Recall};
@@ -18,7 +18,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 /// Messages asked for at once, at most.
-const BATCH: usize = 1_024;
+pub(super) const BATCH: usize = 1_024;
 /// The pause before the consumer is opened again.
 const REOPEN: Duration = Duration::from_millis(500);
 
@@ -87,13 +87,13 @@ impl JetStream {
                 fault: "its source is no stream".to_owned(),
             });
         };
-        let stream = open_stream(&context, config).await?;
-        let (consumer, position) = open_consumer(&stream, config).await?;
+        let found = find_stream(&context, config).await?;
+        let (consumer, position) = open_consumer(&found, config).await?;
         Ok(Self {
             context,
             stream: Stream {
                 name: name.as_str().into(),
-                created: created(&stream),
+                created: found.created,
             },
             renewed: 0,
             consumer,
@@ -222,8 +222,11 @@ impl JetStream {
             context: self.context.clone(),
             message,
         };
-        let sequence = match message.info() {
-            Ok(info) => info.stream_sequence,
+        let (sequence, is_last) = match message.info() {
+            Ok(info) => (
+                info.stream_sequence,
+                info.delivered == 1 && info.pending == 0,
+            ),
             Err(error) => {
                 warn!(pipeline = %at.config.pipeline, %error, "a message that is no delivery");
                 return Ok(());
@@ -243,7 +246,7 @@ impl JetStream {
         if fault::breaks(Promise::AnswerLast) {
             at.answers.settle(ticket, Disposition::Ack);
         }
-        let taken = match self.take(message, sequence, at.shutdown).await? {
+        let taken = match self.take(message, (sequence, is_last), at.shutdown).await? {
             Ok(taken) => taken,
             Err(why) => {
                 error!(pipeline = %at.config.pipeline, sequence, %why, "a replay is left out");
@@ -279,10 +282,10 @@ impl JetStream {
     async fn take(
         &mut self,
         message: async_nats::Message,
-        sequence: u64,
+        (sequence, is_last): (u64, bool),
         shutdown: &Shutdown,
     ) -> Result<Result<Taken, String>, String> {
-        let maybe_seen = self.position.pass(sequence);
+        let maybe_seen = self.position.pass(sequence, is_last);
         let Some(recall) = &self.recall else {
             return Ok(Ok(Taken {
                 original: original(message, &self.stream, sequence),
@@ -316,10 +319,10 @@ impl JetStream {
         while at.shutdown.pause(pause).await {
             pause = REOPEN;
             let opened = async {
-                let stream = open_stream(&self.context, config).await?;
+                let found = find_stream(&self.context, config).await?;
                 // Set back as at the start: what the client had buffered would come too late.
-                let (consumer, position) = open_consumer(&stream, config).await?;
-                Ok::<_, IntakeError>((created(&stream), consumer, position))
+                let (consumer, position) = open_consumer(&found, config).await?;
+                Ok::<_, IntakeError>((found.created, consumer, position))
             };
             match opened.await {
                 Ok((created, consumer, position)) => {
@@ -341,11 +344,6 @@ impl JetStream {
             }
         }
     }
-}
-
-/// When a stream was made, in nanoseconds since 1970.
-fn created(stream: &jetstream::stream::Stream) -> u64 {
-    u64::try_from(stream.cached_info().created.unix_timestamp_nanos()).unwrap_or_default()
 }
 
 async fn keep_alive(

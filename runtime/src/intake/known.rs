@@ -1,7 +1,7 @@
 //! The consumers that pipelines have left on the server, whether anybody runs them or not.
 
 use super::IntakeError;
-use super::consumer::DESCRIPTION;
+use super::fit::DESCRIPTION;
 use async_nats::jetstream::Context;
 use futures::TryStreamExt as _;
 

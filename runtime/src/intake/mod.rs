@@ -6,6 +6,7 @@ mod config;
 mod consumer;
 mod core;
 mod decode;
+mod fit;
 mod jetstream;
 mod known;
 mod lanes;
@@ -13,6 +14,7 @@ mod pause;
 mod pull;
 
 use crate::event::{Delivery, OrderingKey, Recalled, SubjectPattern};
+use crate::provision::Create;
 use crate::shutdown::{Shutdown, Tasks};
 use crate::telemetry::PipelineMetrics;
 use futures::future::BoxFuture;
@@ -122,7 +124,7 @@ pub async fn check(
     context: &async_nats::jetstream::Context,
     config: &Config,
 ) -> Result<(), IntakeError> {
-    consumer::open_stream(context, config).await.map(drop)
+    consumer::check(context, config).await
 }
 
 /// One pipeline's intake, found to be startable.
@@ -236,7 +238,7 @@ fn of_replays(config: &Config, replays: &Replays) -> Config {
         source: Source::JetStream {
             stream: replays.stream.to_owned(),
             subjects: vec![replays.subjects.clone()],
-            create: false,
+            create: Create::Check,
             durable: replays.durable.clone(),
         },
         max_events: config.max_events.min(REPLAYS),

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 /// How long the server holds a request open when it has nothing to give.
-const EXPIRES: Duration = Duration::from_secs(30);
+pub(super) const EXPIRES: Duration = Duration::from_secs(30);
 /// How often the server says that it holds the request open.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Without a word for so long, the request is lost.

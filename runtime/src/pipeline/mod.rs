@@ -16,6 +16,7 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::PipelineMetrics;
 use crate::txn::Coordinator;
 use std::sync::Arc;
+use std::time::Duration;
 
 use outcome::{End, Outcome, Step};
 use route::RouteTable;
@@ -27,6 +28,9 @@ pub use retry::RetryPolicy;
 /// How often an event is thought again because a precondition did not hold, without an attempt
 /// being counted.
 const CONFLICTS: u32 = 5;
+
+/// The pause while a target has nobody who speaks for it. A cluster needs some seconds to choose.
+const AWAY: Duration = Duration::from_secs(1);
 
 /// One pipeline at work.
 pub struct Pipeline {
@@ -207,9 +211,10 @@ impl Pipeline {
     }
 
     async fn try_again(&self, work: &mut Work, failure: outcome::Fault) -> Step {
-        let pause = self.retry.pause_after(work.attempt, work.seed());
-        let pause = match pause {
-            None if !self.coordinator.is_connected() => Some(self.retry.longest),
+        let away = failure.away || !self.coordinator.is_connected();
+        let pause = match self.retry.pause_after(work.attempt, work.seed()) {
+            _ if failure.away => Some(AWAY),
+            None if away => Some(self.retry.longest),
             pause => pause,
         };
         let Some(pause) = pause else {
@@ -219,7 +224,7 @@ impl Pipeline {
         tracing::debug!(pipeline = %self.name, event = %work.envelope.origin.id,
             attempt = work.attempt, error = %self.secrets.redact(&failure.error), ?pause,
             "attempt failed, trying again");
-        if self.coordinator.is_connected() {
+        if !away {
             work.note_failure(&failure, &self.secrets);
             work.attempt += 1;
         }

@@ -2,7 +2,7 @@
 
 use crate::event::{Accepted, DeadReason, Disposition, InvalidEvent, Plan};
 use crate::plugin::{CallError, Held, Version};
-use crate::txn::Applied;
+use crate::txn::{Applied, Setback};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub(super) struct Fault {
     pub(super) after: Option<Duration>,
     /// Effects that had been accepted.
     pub(super) accepted: Vec<Accepted>,
+    /// Nobody's fault: what it needs is away for a while, and no attempt is counted.
+    pub(super) away: bool,
 }
 
 /// What comes next for an event.
@@ -82,6 +84,7 @@ impl Fault {
             digest: None,
             after: None,
             accepted: Vec::new(),
+            away: false,
         }
     }
 
@@ -121,14 +124,25 @@ pub(super) fn after_apply(applied: Applied, may_think_again: bool) -> After {
                 format!("target `{}` refused: {}", setback.place, setback.error),
             )
         }),
-        Applied::Unknown(setback) => After::Retry(Fault {
-            place: Some(setback.place.clone()),
-            accepted: setback.accepted,
-            ..Fault::new(
-                DeadReason::Exhausted,
-                format!("`{}` did not take it: {}", setback.place, setback.error),
-            )
+        Applied::Unknown(setback) => After::Retry(not_taken(setback)),
+        Applied::Away(setback) => After::Retry(Fault {
+            away: true,
+            ..not_taken(setback)
         }),
+    }
+}
+
+fn not_taken(setback: Setback) -> Fault {
+    let Setback {
+        place,
+        error,
+        accepted,
+    } = setback;
+    let error = format!("`{place}` did not take it: {error}");
+    Fault {
+        place: Some(place),
+        accepted,
+        ..Fault::new(DeadReason::Exhausted, error)
     }
 }
 
@@ -148,7 +162,6 @@ pub(super) fn of_call_error(error: &CallError, version: &Version) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::txn::Setback;
 
     #[test]
     fn unknown_is_tried_again_and_refused_is_not() {
@@ -180,7 +193,11 @@ mod tests {
         );
         assert!(matches!(
             after_apply(Applied::Unknown(setback()), true),
-            After::Retry(_)
+            After::Retry(fault) if !fault.away
+        ));
+        assert!(matches!(
+            after_apply(Applied::Away(setback()), true),
+            After::Retry(fault) if fault.away
         ));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::breaker::BreakerPolicy;
 use super::template::SubjectTemplate;
+use crate::provision::{Create, Provision};
 use crate::rate::Rate;
 use std::time::Duration;
 
@@ -12,8 +13,10 @@ pub struct Config {
     pub name: String,
     /// What it is.
     pub kind: Kind,
-    /// Whether a missing stream or bucket is made.
-    pub create: bool,
+    /// What becomes of a missing stream or bucket.
+    pub create: Create,
+    /// How it is made and written.
+    pub provision: Provision,
     /// How long one effect or lookup may take.
     pub timeout: Duration,
     /// How often it may be written; none: as often as effects come.

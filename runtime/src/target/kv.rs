@@ -3,18 +3,18 @@
 //! Every write carries the source and sequence that caused it, so that a redelivery never takes an
 //! entry back to an earlier state.
 
-use super::answer::of_publish_error;
+use super::answer::of_publish_to;
+use super::holder::Holder;
 use super::merge::merge;
-use super::{Answer, Cause, Found, ReadError};
+use super::{Answer, Cause, Config, Found, ReadError};
 use crate::event::{
     Effect, KeyAlphabet, Operation, OrderingKey, Precondition, encode_hash, escape_key, reserved,
 };
+use crate::provision::Provision;
 use async_nats::HeaderMap;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
-use async_nats::jetstream::kv::Store;
+use async_nats::jetstream;
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::{DirectGetErrorKind, LastRawMessageErrorKind, Stream};
-use async_nats::jetstream::{self, kv};
 use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -26,7 +26,10 @@ const FRESH_READS: usize = 5;
 #[derive(Debug)]
 pub(super) struct Kv {
     context: jetstream::Context,
-    store: Store,
+    stream: Holder,
+    /// What the subjects of its entries begin with.
+    prefix: String,
+    provision: Provision,
 }
 
 /// The entry as it is now.
@@ -79,32 +82,13 @@ impl Kv {
     pub(super) async fn open(
         context: &jetstream::Context,
         bucket: &str,
-        create: bool,
+        config: &Config,
     ) -> Result<Self, String> {
-        let name = format!("KV_{bucket}");
-        let store = match context.get_stream(&name).await {
-            Ok(_) => context
-                .get_key_value(bucket)
-                .await
-                .map_err(|error| error.to_string()),
-            Err(error) if !super::subject::is_missing(&error) => Err(error.to_string()),
-            Err(_) if !create => {
-                return Err(format!(
-                    "bucket `{bucket}` does not exist: make it, or set `create = true`"
-                ));
-            }
-            Err(_) => context
-                .create_key_value(kv::Config {
-                    bucket: bucket.to_owned(),
-                    ..Default::default()
-                })
-                .await
-                .map_err(|error| error.to_string()),
-        };
-        let store = store.map_err(|error| format!("opening bucket `{bucket}`: {error}"))?;
         Ok(Self {
             context: context.clone(),
-            store,
+            stream: Holder::of_bucket(context, config, bucket).await?,
+            prefix: format!("$KV.{bucket}."),
+            provision: config.provision.clone(),
         })
     }
 
@@ -203,23 +187,21 @@ impl Kv {
                 content_type.replace(['\r', '\n'], " "),
             );
         }
-        match self
-            .context
-            .publish_with_headers(subject.to_owned(), headers, payload)
-            .await
-        {
-            Ok(ack) => match ack.await {
-                Ok(_) => Answer::Applied,
-                Err(error) => of_publish_error(&error),
-            },
-            Err(error) => of_publish_error(&error),
+        let subject = self.provision.written(subject.to_owned());
+        let published = async {
+            let sent = self.context.publish_with_headers(subject, headers, payload);
+            sent.await?.await
+        };
+        match published.await {
+            Ok(_) => Answer::Applied,
+            Err(error) => of_publish_to(&error, &self.context, Some(&self.stream)).await,
         }
     }
 
     /// `KEY`, or `ENTITY.KEY` where the effect names a kind of entity.
     fn subject(&self, entity: Option<&str>, key: &str) -> String {
         let key = escape_key(key, KeyAlphabet::BucketKey);
-        let prefix = &self.store.prefix;
+        let prefix = &self.prefix;
         match entity {
             Some(entity) => format!("{prefix}{}.{key}", escape_key(entity, KeyAlphabet::Token)),
             None => format!("{prefix}{key}"),
@@ -227,7 +209,7 @@ impl Kv {
     }
 
     async fn current(&self, subject: &str) -> Result<Current, ReadError> {
-        Ok(last_message(&self.store.stream, subject).await?.map_or(
+        Ok(self.stream.last_message(subject).await?.map_or(
             Current {
                 revision: 0,
                 value: None,
@@ -316,27 +298,4 @@ fn new_value(effect: &Effect, current: &Current) -> Result<Bytes, String> {
     };
     merge(&mut entry, patch);
     Ok(Bytes::from(entry.to_string()))
-}
-
-/// The last message of a subject, or `None`.
-pub(super) async fn last_message(
-    stream: &Stream,
-    subject: &str,
-) -> Result<Option<StreamMessage>, ReadError> {
-    let unavailable =
-        |error: &dyn std::fmt::Display| ReadError::Unavailable(format!("reading: {error}"));
-    if stream.cached_info().config.allow_direct {
-        return match stream.direct_get_last_for_subject(subject).await {
-            Ok(message) => Ok(Some(message)),
-            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-            Err(error) => Err(unavailable(&error)),
-        };
-    }
-    match stream.get_last_raw_message_by_subject(subject).await {
-        Ok(message) => Ok(Some(message)),
-        Err(error) => match error.kind() {
-            LastRawMessageErrorKind::NoMessageFound => Ok(None),
-            _ => Err(unavailable(&error)),
-        },
-    }
 }

@@ -3,6 +3,7 @@
 mod answer;
 mod breaker;
 mod config;
+mod holder;
 mod kv;
 mod merge;
 mod subject;
@@ -17,7 +18,9 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tracing::{info, warn};
 
 use breaker::Breaker;
 
@@ -90,6 +93,8 @@ pub struct Target {
     breaker: Option<Breaker>,
     client: async_nats::Client,
     kind: Opened,
+    /// Whether it was away when it was last asked.
+    away: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -113,12 +118,10 @@ impl Target {
                 subject,
                 stream,
                 core,
-            } => subject::Subject::open(context, config.create, subject, stream.as_deref(), *core)
+            } => subject::Subject::open(context, config, subject, stream.as_deref(), *core)
                 .await
                 .map(Opened::Subject),
-            Kind::Kv { bucket } => kv::Kv::open(context, bucket, config.create)
-                .await
-                .map(Opened::Kv),
+            Kind::Kv { bucket } => kv::Kv::open(context, bucket, config).await.map(Opened::Kv),
         };
         let kind = opened.map_err(|fault| OpenError {
             target: config.name.clone(),
@@ -133,6 +136,7 @@ impl Target {
             timeout: config.timeout,
             limiter: config.rate.map(Limiter::new),
             kind,
+            away: AtomicBool::new(false),
         })
     }
 
@@ -157,7 +161,22 @@ impl Target {
         if let Some(breaker) = &self.breaker {
             self.teach(breaker, &answer);
         }
+        self.say_whether_away(&answer);
         answer
+    }
+
+    /// Once when it goes, and once when it is back.
+    fn say_whether_away(&self, answer: &Answer) {
+        match answer {
+            Answer::Away(why) if !self.away.swap(true, Ordering::Relaxed) => {
+                warn!(target = %self.name, %why, "waiting for the target");
+            }
+            Answer::Applied if self.away.load(Ordering::Relaxed) => {
+                self.away.store(false, Ordering::Relaxed);
+                info!(target = %self.name, "the target is back");
+            }
+            _ => {}
+        }
     }
 
     /// What is not known while NATS itself is away says nothing about the target.
@@ -167,7 +186,7 @@ impl Target {
             Answer::Unknown(error) if answer.is_silence() && is_connected() => {
                 breaker.failed(error);
             }
-            Answer::Unknown(_) => {}
+            Answer::Unknown(_) | Answer::Away(_) => {}
             Answer::Applied | Answer::Refused(_) | Answer::Conflict(_) => breaker.answered(),
         }
     }

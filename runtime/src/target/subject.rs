@@ -1,10 +1,11 @@
 //! A target that is a subject: each effect is a message.
 
-use super::answer::of_publish_error;
+use super::answer::of_publish_to;
+use super::holder::Holder;
 use super::template::SubjectTemplate;
-use super::{Answer, Cause, Found, ReadError};
+use super::{Answer, Cause, Config, Found, ReadError};
 use crate::event::{Effect, Headers, Operation, PlannedEffect, reserved};
-use async_nats::jetstream::{self, context::GetStreamErrorKind, message::PublishMessage, stream};
+use async_nats::jetstream::{self, message::PublishMessage};
 use async_nats::{HeaderMap, HeaderName};
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -14,20 +15,22 @@ pub(super) struct Subject {
     context: jetstream::Context,
     client: async_nats::Client,
     template: SubjectTemplate,
-    stream: Option<stream::Stream>,
+    stream: Option<Holder>,
     core: bool,
 }
 
 impl Subject {
     pub(super) async fn open(
         context: &jetstream::Context,
-        create: bool,
+        config: &Config,
         template: &SubjectTemplate,
         stream: Option<&str>,
         core: bool,
     ) -> Result<Self, String> {
         let stream = match stream {
-            Some(name) => Some(find_stream(context, name, template, create).await?),
+            Some(name) => {
+                Some(Holder::of_subject(context, config, name, &template.pattern()).await?)
+            }
             None => None,
         };
         Ok(Self {
@@ -55,14 +58,14 @@ impl Subject {
         }
         let mut message = PublishMessage::build().payload(payload).headers(headers);
         if let Some(stream) = &self.stream {
-            message = message.expected_stream(&stream.cached_info().config.name);
+            message = message.expected_stream(&stream.name);
         }
-        match self.context.send_publish(subject, message).await {
-            Ok(ack) => match ack.await {
-                Ok(_) => Answer::Applied,
-                Err(error) => of_publish_error(&error),
-            },
-            Err(error) => of_publish_error(&error),
+        let published = async { self.context.send_publish(subject, message).await?.await };
+        match published.await {
+            Ok(_) => Answer::Applied,
+            Err(error) => {
+                Box::pin(of_publish_to(&error, &self.context, self.stream.as_ref())).await
+            }
         }
     }
 
@@ -87,12 +90,6 @@ impl Subject {
                 "a subject target is read only where its `stream` is configured".to_owned(),
             ));
         };
-        if !stream.cached_info().config.allow_direct {
-            return Err(ReadError::Invalid(format!(
-                "stream `{}` does not allow direct get",
-                stream.cached_info().config.name
-            )));
-        }
         let subject = self.template.expand(&Effect {
             target: None,
             entity: entity.map(str::to_owned),
@@ -103,9 +100,8 @@ impl Subject {
             headers: Headers::default(),
             payload: Bytes::new(),
         });
-        super::kv::last_message(stream, &subject)
-            .await
-            .map(|message| message.and_then(found))
+        let message = stream.last_message(&subject).await?;
+        Ok(message.and_then(found))
     }
 }
 
@@ -155,40 +151,5 @@ fn one_line(text: &str) -> Cow<'_, str> {
         text.replace(['\r', '\n'], " ").into()
     } else {
         text.into()
-    }
-}
-
-async fn find_stream(
-    context: &jetstream::Context,
-    name: &str,
-    template: &SubjectTemplate,
-    create: bool,
-) -> Result<stream::Stream, String> {
-    let pattern = template.pattern();
-    match context.get_stream(name).await {
-        Ok(stream) => Ok(stream),
-        Err(error) if !is_missing(&error) => Err(format!("asking for stream `{name}`: {error}")),
-        Err(_) if !create => Err(format!(
-            "stream `{name}` does not exist: make it with subject `{pattern}`, or set `create = true`"
-        )),
-        Err(_) => context
-            .create_stream(stream::Config {
-                name: name.to_owned(),
-                subjects: vec![pattern],
-                allow_direct: true,
-                ..Default::default()
-            })
-            .await
-            .map_err(|error| format!("making stream `{name}`: {error}")),
-    }
-}
-
-/// Whether the server answered that there is no such stream.
-pub(super) fn is_missing(error: &jetstream::context::GetStreamError) -> bool {
-    match error.kind() {
-        GetStreamErrorKind::JetStream(error) => {
-            error.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND
-        }
-        _ => false,
     }
 }

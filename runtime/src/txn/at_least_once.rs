@@ -56,6 +56,7 @@ impl Coordinator {
                 }
                 Answer::Refused(error) => return Applied::Refused(setback(error)),
                 Answer::Unknown(error) => return Applied::Unknown(setback(error)),
+                Answer::Away(error) => return Applied::Away(setback(error)),
             }
         }
         Applied::Done

@@ -1,6 +1,7 @@
 //! Marks of events that ended, on the stream `TX`: what lets a second copy be known as one.
 
 use crate::event::Origin;
+use crate::provision::Provision;
 use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_TTL;
 use async_nats::jetstream;
@@ -65,6 +66,7 @@ impl Markers {
         context: &jetstream::Context,
         pipeline: &str,
         horizon: Duration,
+        provision: &Provision,
     ) -> Result<Self, MarkerError> {
         let attempted = format!("cannot open the stream {STREAM} for `dedupe` of `{pipeline}`");
         let config = stream::Config {
@@ -77,6 +79,7 @@ impl Markers {
             allow_message_ttl: true,
             allow_atomic_publish: true,
             deny_delete: true,
+            num_replicas: provision.replicas,
             ..Default::default()
         };
         let stream = context
@@ -84,6 +87,7 @@ impl Markers {
             .await
             .map_err(|error| failed(&attempted, &error))?;
         let found = &stream.cached_info().config;
+        provision.compare(STREAM, found.num_replicas);
         if !found.allow_message_ttl || found.subjects != [SUBJECTS] {
             let cause = format!("it does not hold `{SUBJECTS}` with `allow_msg_ttl`");
             return Err(failed(&attempted, &cause));

@@ -40,6 +40,8 @@ pub enum Applied {
     Refused(Setback),
     /// It is not known to hold, or cannot now: apply it again.
     Unknown(Setback),
+    /// A target is there and nobody speaks for it now: apply it again, however often it takes.
+    Away(Setback),
 }
 
 /// How far a plan came, and what stopped it.

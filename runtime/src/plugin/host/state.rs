@@ -5,7 +5,9 @@ use crate::event::{KeyAlphabet, StateRead, StateWrite, escape_key};
 use crate::plugin::bindings::state::Host;
 use crate::plugin::bindings::types::Error;
 use crate::plugin::instance::HostState;
+use crate::provision::Provision;
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL};
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use async_nats::jetstream::{self, kv};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -24,6 +26,8 @@ pub enum State {
         context: Arc<jetstream::Context>,
         /// For reading.
         store: Arc<kv::Store>,
+        /// How it is written.
+        provision: Arc<Provision>,
     },
 }
 
@@ -60,14 +64,7 @@ impl State {
     async fn read(&self, key: &str) -> Result<(u64, Option<Bytes>), StateError> {
         match self {
             Self::Memory(cells) => Ok(cells.lock().cells.get(key).cloned().unwrap_or_default()),
-            Self::Bucket { store, .. } => match store.entry(key).await {
-                Ok(None) => Ok((0, None)),
-                Ok(Some(entry)) if entry.operation == kv::Operation::Put => {
-                    Ok((entry.revision, Some(entry.value)))
-                }
-                Ok(Some(entry)) => Ok((entry.revision, None)),
-                Err(error) => Err(StateError::Unavailable(error.to_string())),
-            },
+            Self::Bucket { store, .. } => read(store, key).await,
         }
     }
 
@@ -109,7 +106,14 @@ impl State {
                 cells.put(write.key.clone(), write.value.clone());
                 Ok(())
             }
-            Self::Bucket { context, store } => publish(context, store, write).await,
+            Self::Bucket {
+                context,
+                store,
+                provision,
+            } => {
+                let subject = provision.written(format!("{}{}", store.prefix, write.key));
+                publish(context, subject, write).await
+            }
         }
     }
 }
@@ -121,9 +125,36 @@ impl Cells {
     }
 }
 
+/// The revision and value of an entry as the bucket's leader has it: what a follower does not have
+/// yet would be found out only after the effects.
+async fn read(store: &kv::Store, key: &str) -> Result<(u64, Option<Bytes>), StateError> {
+    let unavailable = |error: &dyn std::fmt::Display| StateError::Unavailable(error.to_string());
+    if store.stream.cached_info().config.num_replicas <= 1 {
+        return match store.entry(key).await {
+            Ok(None) => Ok((0, None)),
+            Ok(Some(entry)) if entry.operation == kv::Operation::Put => {
+                Ok((entry.revision, Some(entry.value)))
+            }
+            Ok(Some(entry)) => Ok((entry.revision, None)),
+            Err(error) => Err(unavailable(&error)),
+        };
+    }
+    let subject = format!("{}{key}", store.prefix);
+    match store.stream.get_last_raw_message_by_subject(&subject).await {
+        Ok(message) => {
+            let is_gone = ["KV-Operation", "Nats-Marker-Reason"]
+                .into_iter()
+                .any(|name| message.headers.get(name).is_some());
+            Ok((message.sequence, (!is_gone).then_some(message.payload)))
+        }
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok((0, None)),
+        Err(error) => Err(unavailable(&error)),
+    }
+}
+
 async fn publish(
     context: &jetstream::Context,
-    store: &kv::Store,
+    subject: String,
     write: &StateWrite,
 ) -> Result<(), StateError> {
     let mut headers = async_nats::HeaderMap::new();
@@ -136,7 +167,6 @@ async fn publish(
     if write.value.is_none() {
         headers.insert("KV-Operation", "DEL");
     }
-    let subject = format!("{}{}", store.prefix, write.key);
     let value = write.value.clone().unwrap_or_default();
     let unavailable = |error: jetstream::context::PublishError| match error.kind() {
         jetstream::context::PublishErrorKind::WrongLastSequence => {

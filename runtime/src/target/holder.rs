@@ -1,0 +1,193 @@
+//! The stream that a target's messages lie in.
+
+use super::{Config, ReadError};
+use crate::event::SubjectPattern;
+use crate::provision::Create;
+use async_nats::jetstream::context::{Context, GetStreamError, GetStreamErrorKind};
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{self, DirectGetErrorKind, LastRawMessageErrorKind, Stream};
+use async_nats::jetstream::{ErrorCode, kv};
+
+/// A stream, as far as it is known.
+#[derive(Debug)]
+pub(super) struct Holder {
+    pub(super) name: String,
+    stream: Stream<()>,
+    /// Its settings; none: it is taken to be there and nobody asked.
+    known: Option<Box<stream::Config>>,
+}
+
+impl Holder {
+    /// The stream that takes `pattern`, as the target's `create` says: made, checked, or not looked
+    /// at.
+    pub(super) async fn of_subject(
+        context: &Context,
+        config: &Config,
+        name: &str,
+        pattern: &str,
+    ) -> Result<Self, String> {
+        if config.create == Create::Adopt {
+            return Self::adopted(context, name).await;
+        }
+        let found = match context.get_stream(name).await {
+            Ok(stream) => that_takes(context, config, stream.cached_info(), pattern).await?,
+            Err(error) if !is_missing(&error) => {
+                return Err(format!("asking for stream `{name}`: {error}"));
+            }
+            Err(_) if config.create == Create::Check => {
+                return Err(format!(
+                    "stream `{name}` does not exist: make it with subject `{pattern}`, or set \
+                     `create = true`"
+                ));
+            }
+            Err(_) => {
+                let made = stream::Config {
+                    name: name.to_owned(),
+                    subjects: vec![pattern.to_owned()],
+                    allow_direct: true,
+                    num_replicas: config.provision.replicas,
+                    ..Default::default()
+                };
+                let made = context.create_stream(made).await;
+                let made = made.map_err(|error| format!("making stream `{name}`: {error}"))?;
+                made.cached_info().config.clone()
+            }
+        };
+        Self::known(context, found).await
+    }
+
+    /// The stream of a bucket, in the same way.
+    pub(super) async fn of_bucket(
+        context: &Context,
+        config: &Config,
+        bucket: &str,
+    ) -> Result<Self, String> {
+        let name = format!("KV_{bucket}");
+        if config.create == Create::Adopt {
+            return Self::adopted(context, &name).await;
+        }
+        let found = match context.get_stream(&name).await {
+            Ok(stream) => {
+                let found = stream.cached_info().config.clone();
+                if config.create == Create::Missing {
+                    config.provision.compare(&name, found.num_replicas);
+                }
+                found
+            }
+            Err(error) if !is_missing(&error) => {
+                return Err(format!("opening bucket `{bucket}`: {error}"));
+            }
+            Err(_) if config.create == Create::Check => {
+                return Err(format!(
+                    "bucket `{bucket}` does not exist: make it, or set `create = true`"
+                ));
+            }
+            Err(_) => {
+                let made = kv::Config {
+                    bucket: bucket.to_owned(),
+                    num_replicas: config.provision.replicas,
+                    ..Default::default()
+                };
+                let made = context.create_key_value(made).await;
+                let made = made.map_err(|error| format!("making bucket `{bucket}`: {error}"))?;
+                made.stream.cached_info().config.clone()
+            }
+        };
+        Self::known(context, found).await
+    }
+
+    async fn adopted(context: &Context, name: &str) -> Result<Self, String> {
+        let stream = context.get_stream_no_info(name).await;
+        Ok(Self {
+            name: name.to_owned(),
+            stream: stream.map_err(|error| error.to_string())?,
+            known: None,
+        })
+    }
+
+    async fn known(context: &Context, found: stream::Config) -> Result<Self, String> {
+        let name = found.name.clone();
+        Ok(Self {
+            known: Some(Box::new(found)),
+            ..Self::adopted(context, &name).await?
+        })
+    }
+
+    /// Whether it is only taken to be there.
+    pub(super) fn is_adopted(&self) -> bool {
+        self.known.is_none()
+    }
+
+    /// The last message of a subject as the stream's leader has it, or `None`. A follower, which may
+    /// answer a direct get, may not have it yet; where there is none, that is the cheaper way.
+    pub(super) async fn last_message(
+        &self,
+        subject: &str,
+    ) -> Result<Option<StreamMessage>, ReadError> {
+        let unavailable =
+            |error: &dyn std::fmt::Display| ReadError::Unavailable(format!("reading: {error}"));
+        let known = self.known.as_ref();
+        if known.is_some_and(|known| known.allow_direct && known.num_replicas <= 1) {
+            return match self.stream.direct_get_last_for_subject(subject).await {
+                Ok(message) => Ok(Some(message)),
+                Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+                Err(error) => Err(unavailable(&error)),
+            };
+        }
+        match self.stream.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => Ok(Some(message)),
+            Err(error) => match error.kind() {
+                LastRawMessageErrorKind::NoMessageFound => Ok(None),
+                _ => Err(unavailable(&error)),
+            },
+        }
+    }
+}
+
+/// The settings of a stream that is there, once it takes `pattern`.
+async fn that_takes(
+    context: &Context,
+    config: &Config,
+    found: &stream::Info,
+    pattern: &str,
+) -> Result<stream::Config, String> {
+    let mut settings = found.config.clone();
+    let name = settings.name.clone();
+    if settings.mirror.is_some() {
+        return Err(format!(
+            "stream `{name}` is a mirror and takes no messages: name the stream that it mirrors"
+        ));
+    }
+    let wanted: Option<SubjectPattern> = pattern.parse().ok();
+    let held = settings
+        .subjects
+        .iter()
+        .filter_map(|held| held.parse::<SubjectPattern>().ok());
+    let takes = wanted.is_none_or(|wanted| held.into_iter().any(|held| held.overlaps(&wanted)));
+    if config.create == Create::Missing {
+        config.provision.compare(&name, settings.num_replicas);
+    }
+    if takes {
+        return Ok(settings);
+    }
+    if config.create == Create::Check {
+        return Err(format!(
+            "stream `{name}` takes no subject of `{pattern}`, only `{}`: add it, or set \
+             `create = true`",
+            settings.subjects.join("`, `")
+        ));
+    }
+    tracing::info!(target = %config.name, stream = %name, subject = pattern, "adding the subject to the stream");
+    settings.subjects.push(pattern.to_owned());
+    let updated = context.update_stream(&settings).await;
+    updated.map_err(|error| format!("adding subject `{pattern}` to stream `{name}`: {error}"))?;
+    Ok(settings)
+}
+
+/// Whether the server answered that there is no such stream.
+pub(super) fn is_missing(error: &GetStreamError) -> bool {
+    match error.kind() {
+        GetStreamErrorKind::JetStream(error) => error.error_code() == ErrorCode::STREAM_NOT_FOUND,
+        _ => false,
+    }
+}
