@@ -151,3 +151,22 @@ async fn leaders_may_step_down_under_load() {
     goes_on(&runtime).await;
     check(&env, runtime, &load.end().await).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaders_may_be_killed_under_load() {
+    let cluster = Cluster::start("").await;
+    let (env, runtime) = start(&cluster).await;
+    let load = Load::start(&env);
+    for stream in ["SRC", "SYNCLINE_DLQ", "KV_crm"] {
+        goes_on(&runtime).await;
+        let leader = cluster.leader(&env.js, stream).await;
+        cluster.node(leader).kill();
+        goes_on(&runtime).await;
+        cluster.restart(leader, &env.js, &STREAMS).await;
+    }
+    let leader = cluster.consumer_leader(&env.js, "SRC", "syncline-p").await;
+    cluster.node(leader).kill();
+    goes_on(&runtime).await;
+    cluster.restart(leader, &env.js, &STREAMS).await;
+    check(&env, runtime, &load.end().await).await;
+}

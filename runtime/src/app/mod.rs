@@ -196,7 +196,7 @@ impl App {
             .map_err(AppError::Targets)?;
         let targets = Arc::new(targets);
         let dead_letters = DeadLetters::open(&context, &config.nats.provision()).await?;
-        let wishes = Wishes::open(&context).await?;
+        let wishes = Wishes::open(&context, &config.nats.provision()).await?;
         say_whether_one_replica_is_enough(&client, &config);
         let surroundings = Surroundings {
             secrets: Arc::new(secrets(&config)),

@@ -2,6 +2,7 @@
 //! followed by every runtime.
 
 use super::{BUCKET, ControlError, failed};
+use crate::provision::Provision;
 use crate::shutdown::Shutdown;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::kv::{self, Entry, Operation, Store};
@@ -35,6 +36,7 @@ struct Wish {
 #[derive(Debug, Clone)]
 pub struct Wishes {
     context: Context,
+    provision: Provision,
     store: Store,
 }
 
@@ -43,15 +45,20 @@ impl Wishes {
     ///
     /// # Errors
     /// When it cannot be reached or made.
-    pub async fn open(context: &Context) -> Result<Self, ControlError> {
+    pub async fn open(context: &Context, provision: &Provision) -> Result<Self, ControlError> {
         let store = match context.get_key_value(BUCKET).await {
-            Ok(store) => Ok(store),
-            Err(_) => context.create_key_value(settings()).await,
+            Ok(store) => {
+                let replicas = store.stream.cached_info().config.num_replicas;
+                provision.compare(&store.stream_name, replicas);
+                Ok(store)
+            }
+            Err(_) => context.create_key_value(settings(provision)).await,
         };
         let attempted = || format!("cannot open the bucket {BUCKET}");
         let store = store.map_err(|error| failed(attempted(), &error))?;
         Ok(Self {
             context: context.clone(),
+            provision: provision.clone(),
             store,
         })
     }
@@ -61,6 +68,7 @@ impl Wishes {
         let store = context.get_key_value(BUCKET).await.ok()?;
         Some(Self {
             context: context.clone(),
+            provision: Provision::default(),
             store,
         })
     }
@@ -146,7 +154,7 @@ impl Wishes {
             if !shutdown.pause(REOPEN).await {
                 return;
             }
-            if let Ok(opened) = Self::open(&self.context).await {
+            if let Ok(opened) = Self::open(&self.context, &self.provision).await {
                 self = opened;
             }
         }
@@ -226,9 +234,10 @@ fn wished(entry: &Entry) -> bool {
     }
 }
 
-fn settings() -> kv::Config {
+fn settings(provision: &Provision) -> kv::Config {
     kv::Config {
         bucket: BUCKET.to_owned(),
+        num_replicas: provision.replicas,
         description: "What operators wish of Syncline's pipelines".to_owned(),
         ..Default::default()
     }

@@ -5,6 +5,7 @@ use super::budget::Budget;
 use super::config::{Config, Source};
 use super::consumer::{Position, find_stream, open_consumer};
 use super::decode::{Before, Stream, decode, original};
+use super::gaps::{Gaps, Row};
 use super::pull::{Pull, size};
 use super::{DeliveryLanes, IntakeError, Pause, Recall};
 use crate::event::{Delivery, Disposition, Original, Past, Receipt, Settle as _};
@@ -37,6 +38,7 @@ pub(super) struct JetStream {
     renewed: u64,
     consumer: jetstream::consumer::Consumer<pull::Config>,
     position: Position,
+    gaps: Gaps,
     /// Turns its messages into those that are meant; none: they are meant themselves.
     recall: Option<Arc<dyn Recall>>,
 }
@@ -98,6 +100,7 @@ impl JetStream {
             renewed: 0,
             consumer,
             position,
+            gaps: Gaps::default(),
             recall,
         })
     }
@@ -181,6 +184,7 @@ impl JetStream {
     }
 
     async fn take_until(&mut self, until: &Shutdown, at: &Loop<'_>) -> Result<(), String> {
+        self.gaps.begin();
         let batch = match self.recall {
             // What a request stands for is known only when it was looked up.
             Some(_) => 1,
@@ -223,10 +227,11 @@ impl JetStream {
             message,
         };
         let (sequence, is_last) = match message.info() {
-            Ok(info) => (
-                info.stream_sequence,
-                info.delivered == 1 && info.pending == 0,
-            ),
+            Ok(info) => {
+                self.check_row(info.consumer_sequence, at)?;
+                let is_last = info.delivered == 1 && info.pending == 0;
+                (info.stream_sequence, is_last)
+            }
             Err(error) => {
                 warn!(pipeline = %at.config.pipeline, %error, "a message that is no delivery");
                 return Ok(());
@@ -276,6 +281,22 @@ impl JetStream {
             },
         );
         Ok(())
+    }
+
+    /// Whether none was lost on its way before the one at `place` of what the consumer handed over.
+    fn check_row(&mut self, place: u64, at: &Loop<'_>) -> Result<(), String> {
+        match self.gaps.pass(place) {
+            Row::Whole => Ok(()),
+            Row::Broken { last, next } => Err(format!(
+                "{} messages were lost on their way from the server",
+                next - last - 1
+            )),
+            Row::Shared => {
+                warn!(pipeline = %at.config.pipeline, "somebody else takes messages from the \
+                    consumer: the order of keys does not hold");
+                Ok(())
+            }
+        }
     }
 
     /// The message that is meant, or why it never can be told. An outer error passes.

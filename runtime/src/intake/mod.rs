@@ -7,6 +7,7 @@ mod consumer;
 mod core;
 mod decode;
 mod fit;
+mod gaps;
 mod jetstream;
 mod known;
 mod lanes;

@@ -7,6 +7,7 @@ use super::seen::{self, Seen};
 use async_nats::jetstream::Context;
 use std::time::Duration;
 use syncline::control::{PipelineState, Wishes};
+use syncline::provision::Provision;
 use tokio::time::Instant;
 
 /// How long the runtimes may take to follow.
@@ -33,7 +34,7 @@ pub(super) async fn execute(args: &Args, paused: bool, printer: &Printer) -> any
     if !pipelines.iter().any(|seen| seen.pipeline == *name) {
         return Err(unknown(name, paused, &pipelines).into());
     }
-    let wishes = Wishes::open(&context).await?;
+    let wishes = Wishes::open(&context, &Provision::default()).await?;
     wishes.set_paused(name, paused).await?;
     let Some(seen) = followed(&context, name, paused).await? else {
         return Ok(Exit::Fine);
