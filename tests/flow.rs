@@ -128,11 +128,11 @@ async fn a_core_source_keeps_as_much_again_and_counts_what_it_loses() {
         let sent = client.publish_with_headers(subject, event.headers(), event.data);
         sent.await.unwrap();
     }
-    let all = |counts: &syncline::telemetry::PipelineCounts| counts.overrun >= 30;
+    let all = |counts: &syncline::telemetry::PipelineCounts| counts.missed >= 30;
     runtime.until("p", "what is too much is lost", all).await;
     env.stream("OUT", &["out.*"]).await;
     let ended = |counts: &syncline::telemetry::PipelineCounts| {
-        counts.in_flight == 0 && counts.received + counts.overrun >= 61
+        counts.in_flight == 0 && counts.received + counts.missed >= 61
     };
     let counts = runtime.until("p", "what was kept has ended", ended).await;
     assert!((19..=22).contains(&counts.done), "{counts:#?}");

@@ -9,6 +9,7 @@ mod identity;
 mod keys;
 mod permissions;
 mod reconnect;
+mod requests;
 
 use crate::cli::command::{Said, command, run};
 use crate::harness::{Ce, Running, TestEnv, check_law};

@@ -69,8 +69,11 @@ pub struct PipelineMetrics {
     pub stopped: Counter,
     /// Dead letters that were taken on again.
     pub replayed: Counter,
-    /// Messages from core NATS that were lost because too much waited already.
-    pub overrun: Counter,
+    /// Messages of core NATS that were thrown away, since too many waited. They were not received.
+    pub missed: Counter,
+    /// How often the connection was gone while core NATS was listened to: nobody knows what was
+    /// sent meanwhile.
+    pub interrupted: Counter,
     drops: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -152,8 +155,10 @@ pub struct PipelineCounts {
     pub stopped: bool,
     /// See [`PipelineMetrics::replayed`].
     pub replayed: u64,
-    /// See [`PipelineMetrics::overrun`].
-    pub overrun: u64,
+    /// See [`PipelineMetrics::missed`].
+    pub missed: u64,
+    /// See [`PipelineMetrics::interrupted`].
+    pub interrupted: u64,
     /// How often plugins dropped, by reason.
     pub drops: BTreeMap<String, u64>,
 }
@@ -240,7 +245,8 @@ impl PipelineMetrics {
             redelivered: self.redelivered.get(),
             stopped: self.stopped.get() > 0,
             replayed: self.replayed.get(),
-            overrun: self.overrun.get(),
+            missed: self.missed.get(),
+            interrupted: self.interrupted.get(),
             drops: self.drops.lock().clone(),
         }
     }

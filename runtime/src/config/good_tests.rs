@@ -209,6 +209,8 @@ fn a_bare_pipeline_has_the_defaults() {
     let source = Source::Core {
         subject: "ticks.*".parse().unwrap(),
         queue: Some("q".to_owned()),
+        reply: false,
+        pending: 65_536,
     };
     assert_eq!(bare.intake.source, source);
     assert_eq!(bare.intake.key, KeySpec::WholeSubject);

@@ -128,7 +128,8 @@ pub(super) const PIPELINE: Keys = Keys {
 pub(super) const SOURCE: Keys = Keys {
     section: "pipelines.NAME.source",
     known: &[
-        "stream", "subjects", "create", "consumer", "ack_wait", "subject", "queue",
+        "stream", "subjects", "create", "consumer", "ack_wait", "subject", "queue", "reply",
+        "pending",
     ],
     later: &[],
 };

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// How long the server waits for a sign of life.
 const ACK_WAIT: Duration = Duration::from_secs(30);
+/// Messages of core NATS that may wait to be begun.
+const PENDING: u32 = 65_536;
 /// The shortest such wait that leaves time for signs of life.
 const LEAST_ACK_WAIT: Duration = Duration::from_secs(1);
 
@@ -25,6 +27,10 @@ pub(super) fn read(entry: &Entry<'_>, pipeline: &str, known: &Names) -> Option<(
         consumer: section.read("consumer", names::of_nats),
         subject: section.read("subject", Entry::parse::<SubjectPattern>),
         queue: section.read("queue", queue),
+        reply: section.read("reply", Entry::flag).unwrap_or_default(),
+        pending: section
+            .read("pending", Entry::positive_count)
+            .unwrap_or(PENDING),
     };
     let ack_wait = section.read("ack_wait", ack_wait).unwrap_or(ACK_WAIT);
     let source = match (section.has("stream"), section.has("subject")) {
@@ -52,13 +58,13 @@ struct Parts {
     consumer: Option<String>,
     subject: Option<SubjectPattern>,
     queue: Option<String>,
+    reply: bool,
+    pending: u32,
 }
 
 fn jetstream(section: &Section<'_>, parts: Parts, pipeline: &str, known: &Names) -> Option<Source> {
-    section.refuse(
-        &["queue"],
-        "a JetStream source has no queue group: remove the key",
-    );
+    let why = "this belongs to a core NATS source, which has a `subject`: remove the key";
+    section.refuse(&["queue", "reply", "pending"], why);
     let Parts {
         stream,
         subjects,
@@ -94,7 +100,14 @@ fn jetstream(section: &Section<'_>, parts: Parts, pipeline: &str, known: &Names)
 fn core(section: &Section<'_>, parts: Parts, pipeline: &str, known: &Names) -> Option<Source> {
     let why = "this belongs to a JetStream source, which has a `stream`: remove the key";
     section.refuse(&["subjects", "create", "consumer", "ack_wait"], why);
-    let (subject, queue) = (parts.subject?, parts.queue);
+    let Parts {
+        subject,
+        queue,
+        reply,
+        pending,
+        ..
+    } = parts;
+    let subject = subject?;
     if let Some(queue) = &queue {
         let place = format!("subject {}", subject.as_str());
         if let Some(other) = known.claim(&place, queue, pipeline) {
@@ -105,7 +118,12 @@ fn core(section: &Section<'_>, parts: Parts, pipeline: &str, known: &Names) -> O
             section.refuse(&["queue"], &why);
         }
     }
-    Some(Source::Core { subject, queue })
+    Some(Source::Core {
+        subject,
+        queue,
+        reply,
+        pending: usize::try_from(pending).unwrap_or(usize::MAX),
+    })
 }
 
 fn queue(entry: &Entry<'_>) -> Option<String> {

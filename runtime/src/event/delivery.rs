@@ -1,6 +1,6 @@
 //! One copy of a message, and the right to answer for it once.
 
-use super::{Accepted, Envelope, Failure, InvalidEvent, Original};
+use super::{Accepted, DeadReason, Envelope, Failure, InvalidEvent, Original};
 use std::sync::Arc;
 
 /// A message that a source handed over, decoded where it could be.
@@ -48,10 +48,61 @@ pub enum Disposition {
     GiveBack,
 }
 
+/// How an event ended, for whoever asked for it and waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How it is counted.
+    pub outcome: Outcome,
+    /// Why it failed; none: it did not.
+    pub failure: Option<(DeadReason, String)>,
+    /// How many effects targets accepted.
+    pub n_effects: usize,
+    /// What stood after the last stage.
+    pub standing: Vec<Envelope>,
+}
+
+/// The word under which an event is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its effects were applied.
+    Done,
+    /// Its plugins dropped it.
+    Filtered,
+    /// It became a dead letter.
+    Dead,
+    /// It had ended before.
+    Duplicate,
+}
+
+impl Outcome {
+    /// The word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Filtered => "filtered",
+            Self::Dead => "dead",
+            Self::Duplicate => "duplicate",
+        }
+    }
+}
+
 /// Who carries an answer to the source.
 pub trait Settle: Send + Sync {
     /// Carries the answer for the delivery that `ticket` stands for. Must not block.
     fn settle(&self, ticket: u64, disposition: Disposition);
+
+    /// Whether somebody waits to hear how the event of `ticket` ends.
+    fn is_asked(&self, ticket: u64) -> bool {
+        let _ = ticket;
+        false
+    }
+
+    /// As [`Self::settle`] for an event that has ended, with how it did. Must not block.
+    fn report(&self, ticket: u64, report: Report) {
+        drop(report);
+        self.settle(ticket, Disposition::Ack);
+    }
 }
 
 /// The right to answer for a delivery, once. Dropped unsettled it gives the delivery back.
@@ -67,6 +118,20 @@ impl Receipt {
         Self {
             settler: Some(settler),
             ticket,
+        }
+    }
+
+    /// Whether somebody waits to hear how the event ends.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        let settler = self.settler.as_ref();
+        settler.is_some_and(|settler| settler.is_asked(self.ticket))
+    }
+
+    /// Answers that the event has ended, and how.
+    pub fn report(mut self, report: Report) {
+        if let Some(settler) = self.settler.take() {
+            settler.report(self.ticket, report);
         }
     }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub use cloud_event::data_to_json;
 pub(crate) use cloud_event::is_attribute_name;
 pub use cloud_event::{Event, InvalidEvent, RawOrigin};
-pub use delivery::{Delivery, Disposition, Past, Recalled, Receipt, Settle};
+pub use delivery::{Delivery, Disposition, Outcome, Past, Recalled, Receipt, Report, Settle};
 pub use effect::{Effect, Operation, Precondition};
 pub(crate) use headers::header_fault;
 pub use headers::{Headers, reserved};

@@ -45,5 +45,9 @@ pub enum Source {
         subject: SubjectPattern,
         /// The queue group that shares it.
         queue: Option<String>,
+        /// Whether whoever sent a request is told how its event ended.
+        reply: bool,
+        /// Messages that may wait before they are begun; more are thrown away.
+        pending: usize,
     },
 }

@@ -1,22 +1,23 @@
-//! A core NATS subscription. Nothing is sent again: what is lost before it ends is lost.
+//! A core NATS subscription: what comes is handled once, and nobody sends it again.
 
-use super::budget::Budget;
-use super::config::Config;
 use super::decode::{Before, Stream, decode, original};
 use super::jetstream::Surroundings;
-use super::pull::size;
-use super::{IntakeError, Pause};
-use crate::event::{Delivery, Disposition, Receipt, Settle, SubjectPattern};
+use super::pending::{LOOK, Pending};
+use super::requests::{Requests, TurnedAway};
+use super::{Config, IntakeError, Pause, Source};
+use crate::event::{Delivery, Receipt};
+use crate::shutdown::Tasks;
 use async_nats::{Client, Message, Subscriber};
 use futures::StreamExt as _;
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tracing::{info, warn};
 
 /// How long the last messages may take when it is paused.
 const LAST: Duration = Duration::from_secs(2);
+/// How long the last answers may take to leave.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 pub(super) struct Core {
     client: Client,
@@ -24,77 +25,34 @@ pub(super) struct Core {
     queue: Option<String>,
     /// None while it is paused.
     subscriber: Option<Subscriber>,
+    /// How often the client had connected.
+    connects: u64,
 }
 
-/// Nobody is answered; the place in flight becomes free. A ticket is the size of its message.
-struct InFlight {
-    n_free: AtomicUsize,
-    budget: Arc<Budget>,
-}
-
-impl Settle for InFlight {
-    fn settle(&self, ticket: u64, _disposition: Disposition) {
-        self.n_free.fetch_add(1, Ordering::AcqRel);
-        self.budget.give_back(ticket);
-    }
-}
-
-impl InFlight {
-    /// Whether a message of this size may be begun while so many bytes are free.
-    fn has_room(&self, n_bytes: u64, free: u64) -> bool {
-        let fits = free >= n_bytes || free == self.budget.limit();
-        fits && self.n_free.load(Ordering::Acquire) > 0
-    }
-
-    fn begin(&self, n_bytes: u64) {
-        self.n_free.fetch_sub(1, Ordering::AcqRel);
-        self.budget.take(n_bytes);
-    }
-}
-
-/// Messages that came while there was no room. The client would keep any number of bytes.
-#[derive(Default)]
-struct Backlog {
-    messages: VecDeque<Message>,
-    n_bytes: u64,
-}
-
-impl Backlog {
-    /// Keeps a message; false when that would make more than `limit`.
-    fn push(&mut self, message: Message, limit: u64) -> bool {
-        let n_bytes = self.n_bytes + size(&message);
-        if n_bytes > limit && !self.messages.is_empty() {
-            return false;
-        }
-        self.n_bytes = n_bytes;
-        self.messages.push_back(message);
-        true
-    }
-
-    fn pop(&mut self) -> Option<Message> {
-        let message = self.messages.pop_front()?;
-        self.n_bytes -= size(&message);
-        Some(message)
-    }
-
-    /// The size of the next one.
-    fn next(&self) -> Option<u64> {
-        self.messages.front().map(size)
-    }
+/// Whether and how those who sent requests are answered.
+struct Asked {
+    requests: Arc<Requests>,
+    reply: bool,
+    ticket: u64,
 }
 
 impl Core {
     pub(super) async fn open(
         client: Client,
         config: &Config,
-        (subject, queue): (&SubjectPattern, &Option<String>),
         pause: &Pause,
     ) -> Result<Self, IntakeError> {
+        let (subject, queue) = match &config.source {
+            Source::Core { subject, queue, .. } => (subject.as_str().to_owned(), queue.clone()),
+            Source::JetStream { stream, .. } => (stream.clone(), None),
+        };
+        let connects = client.statistics().connects.load(Ordering::Relaxed);
         let mut core = Self {
             client,
-            subject: subject.as_str().to_owned(),
-            queue: queue.clone(),
+            subject,
+            queue,
             subscriber: None,
+            connects,
         };
         if pause.is_wished() {
             return Ok(core);
@@ -118,47 +76,76 @@ impl Core {
         Ok(())
     }
 
-    pub(super) async fn run(mut self, at: Surroundings<'_>) {
-        let in_flight = Arc::new(InFlight {
-            n_free: AtomicUsize::new(at.config.max_events),
-            budget: at.budget.clone(),
-        });
-        let (mut backlog, mut held) = (Backlog::default(), None);
+    /// Takes messages in until the shutdown begins, then waits for those at work, at most `grace`.
+    /// Returns whether all of them ended.
+    pub(super) async fn run(
+        mut self,
+        at: Surroundings<'_>,
+        tasks: &Tasks,
+        grace: Duration,
+    ) -> bool {
+        let (reply, limit) = match at.config.source {
+            Source::Core { reply, pending, .. } => (reply, pending),
+            Source::JetStream { .. } => (false, 0),
+        };
+        let (requests, outgoing) = Requests::new(at.config, limit, at.budget.clone());
+        let answers = Tasks::new();
+        answers.spawn(outgoing.send(self.client.clone()));
+        let mut pending = Pending::new(limit, at.config.max_bytes);
+        let mut asked = Asked {
+            requests,
+            reply,
+            ticket: 0,
+        };
+        self.take_in(&at, &mut asked, &mut pending).await;
+        if let Some(mut subscriber) = self.subscriber.take() {
+            drop(subscriber.unsubscribe().await);
+        }
+        self.count_interruptions(&at);
+        while let Some(message) = pending.pop() {
+            asked.turn_away(message, TurnedAway::Ending);
+        }
+        let drained = tasks.finish(grace).await;
+        drop(asked);
+        answers.finish(LAST_ANSWERS).await && drained
+    }
+
+    async fn take_in(&mut self, at: &Surroundings<'_>, asked: &mut Asked, pending: &mut Pending) {
+        let mut look = tokio::time::interval(LOOK);
+        let mut held = None;
         loop {
-            let next = backlog.next();
+            let next = pending.next();
             let room = at.budget.until(|free| {
-                let has_room = next.is_some_and(|n_bytes| in_flight.has_room(n_bytes, free));
+                let has_room = next.is_some_and(|n_bytes| asked.requests.has_room(n_bytes, free));
                 has_room.then_some(())
             });
             let takes = self.subscriber.is_some();
-            if !takes && backlog.messages.is_empty() {
+            if !takes && next.is_none() {
                 held.get_or_insert_with(|| at.pause.hold());
             }
             tokio::select! {
                 biased;
-                () = at.shutdown.begun() => break,
+                () = at.shutdown.begun() => return,
                 () = at.pause.until(takes) => {
                     held = None;
-                    self.turn(&mut backlog, &at).await;
+                    self.turn(pending, asked, at).await;
                 }
                 () = room => {
-                    if let Some(message) = backlog.pop() {
-                        self.deliver(message, &in_flight, &at);
+                    if let Some(message) = pending.pop() {
+                        self.deliver(message, asked, at);
                     }
                 }
+                _ = look.tick() => self.count_interruptions(at),
                 message = next_of(&mut self.subscriber) => match message {
-                    Some(message) => keep(&mut backlog, message, &at),
-                    None => break,
-                }
+                    Some(message) => asked.keep(message, pending, at),
+                    None => return,
+                },
             }
-        }
-        if let Some(mut subscriber) = self.subscriber {
-            drop(subscriber.unsubscribe().await);
         }
     }
 
     /// Takes no more, or again.
-    async fn turn(&mut self, backlog: &mut Backlog, at: &Surroundings<'_>) {
+    async fn turn(&mut self, pending: &mut Pending, asked: &Asked, at: &Surroundings<'_>) {
         let pipeline = &at.config.pipeline;
         let Some(mut subscriber) = self.subscriber.take() else {
             match self.subscribe().await {
@@ -176,13 +163,13 @@ impl Core {
         }
         // What is on its way was taken already.
         while let Ok(Some(message)) = tokio::time::timeout(LAST, subscriber.next()).await {
-            keep(backlog, message, at);
+            asked.keep(message, pending, at);
         }
     }
 
-    fn deliver(&self, mut message: Message, in_flight: &Arc<InFlight>, at: &Surroundings<'_>) {
-        let n_bytes = size(&message);
-        in_flight.begin(n_bytes);
+    fn deliver(&self, mut message: Message, asked: &mut Asked, at: &Surroundings<'_>) {
+        let ticket = asked.begin(&message);
+        let whom = message.reply.take().filter(|_| asked.reply);
         if message
             .headers
             .as_ref()
@@ -202,8 +189,11 @@ impl Core {
         };
         let original = original(message, &stream, 0);
         let (envelope, fault) = decode(&original, before, at.config, at.metrics);
+        if let Some(whom) = whom {
+            asked.requests.open(ticket, whom, &envelope);
+        }
         let key = envelope.origin.key.clone();
-        let receipt = Receipt::new(in_flight.clone(), n_bytes);
+        let receipt = Receipt::new(asked.requests.clone(), ticket);
         at.lanes.push(
             key,
             Delivery {
@@ -215,6 +205,42 @@ impl Core {
             },
         );
     }
+
+    /// What was sent while there was no connection is lost, and nobody knows how much that was.
+    fn count_interruptions(&mut self, at: &Surroundings<'_>) {
+        let connects = self.client.statistics().connects.load(Ordering::Relaxed);
+        let n_new = connects.saturating_sub(self.connects);
+        if n_new > 0 {
+            self.connects = connects;
+            at.metrics.interrupted.add(n_new);
+            warn!(pipeline = %at.config.pipeline, interrupted = at.metrics.interrupted.get(),
+                "the connection was gone for a while: what was sent meanwhile is lost, core NATS \
+                 sends nothing again");
+        }
+    }
+}
+
+impl Asked {
+    /// Takes a place in flight for the message.
+    fn begin(&mut self, message: &Message) -> u64 {
+        self.ticket += 1;
+        self.requests.begin(self.ticket, super::pull::size(message));
+        self.ticket
+    }
+
+    /// Keeps the message until there is room. Nobody would send it again.
+    fn keep(&self, message: Message, pending: &mut Pending, at: &Surroundings<'_>) {
+        if let Some(message) = pending.push(message) {
+            pending.miss(at);
+            self.turn_away(message, TurnedAway::TooMany);
+        }
+    }
+
+    fn turn_away(&self, message: Message, why: TurnedAway) {
+        if let Some(whom) = message.reply.filter(|_| self.reply) {
+            self.requests.turn_away(whom, why);
+        }
+    }
 }
 
 /// The next message, if any are to come.
@@ -222,45 +248,5 @@ async fn next_of(subscriber: &mut Option<Subscriber>) -> Option<Message> {
     match subscriber {
         Some(subscriber) => subscriber.next().await,
         None => std::future::pending().await,
-    }
-}
-
-/// Keeps a message until there is room. Nobody would send it again.
-fn keep(backlog: &mut Backlog, message: Message, at: &Surroundings<'_>) {
-    if backlog.push(message, at.config.max_bytes) {
-        return;
-    }
-    if at.metrics.overrun.get().is_power_of_two() || at.metrics.overrun.get() == 0 {
-        warn!(pipeline = %at.config.pipeline, lost = at.metrics.overrun.get() + 1,
-            "more comes than can be kept: messages are lost; raise `limits.bytes`, or use a stream");
-    }
-    at.metrics.overrun.increment();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(n_bytes: usize) -> Message {
-        Message {
-            subject: "a".into(),
-            reply: None,
-            payload: vec![0; n_bytes].into(),
-            headers: None,
-            status: None,
-            description: None,
-            length: n_bytes,
-        }
-    }
-
-    #[test]
-    fn a_backlog_holds_no_more_than_its_limit_or_one_message() {
-        let mut backlog = Backlog::default();
-        let kept = [4, 6, 1].map(|n_bytes| backlog.push(message(n_bytes), 10));
-        assert_eq!((kept, backlog.next()), ([true, true, false], Some(4)));
-        while backlog.pop().is_some() {}
-        assert_eq!(backlog.n_bytes, 0);
-        assert!(backlog.push(message(20), 10), "one alone is kept");
-        assert!(!backlog.push(message(1), 10));
     }
 }

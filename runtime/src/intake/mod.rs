@@ -12,7 +12,9 @@ mod jetstream;
 mod known;
 mod lanes;
 mod pause;
+mod pending;
 mod pull;
+mod requests;
 
 use crate::event::{Delivery, OrderingKey, Recalled, SubjectPattern};
 use crate::provision::Create;
@@ -168,9 +170,8 @@ impl Intake {
             Source::JetStream { .. } => Opened::JetStream(Box::new(
                 jetstream::JetStream::open(context.clone(), config, None).await?,
             )),
-            Source::Core { subject, queue } => {
-                let source = (subject, queue);
-                let core = core::Core::open(context.client(), config, source, &pause).await?;
+            Source::Core { .. } => {
+                let core = core::Core::open(context.client(), config, &pause).await?;
                 Opened::Core(Box::new(core))
             }
         };
@@ -219,8 +220,7 @@ impl Intake {
                     Box::pin(source.run(at(&self.config), &self.tasks, grace)).await
                 }
                 Opened::Core(source) => {
-                    source.run(at(&self.config)).await;
-                    self.tasks.finish(grace).await
+                    Box::pin(source.run(at(&self.config), &self.tasks, grace)).await
                 }
             }
         };

@@ -8,7 +8,7 @@ mod route;
 mod stage;
 mod work;
 
-use crate::event::{Delivery, Disposition, Plan};
+use crate::event::{self, Delivery, Disposition, Plan};
 use crate::fault::{self, Point};
 use crate::plugin::{Secrets, Session, Slot, Version};
 use crate::rate::Limiter;
@@ -89,11 +89,14 @@ impl Pipeline {
         let (mut work, receipt) = Work::begin(delivery);
         fault::reach(Point::Taken).await;
         let disposition = match self.has_ended(&work).await {
-            Some(true) => Disposition::Ack,
+            Some(true) => {
+                work.note_end(event::Outcome::Duplicate, 0);
+                Disposition::Ack
+            }
             Some(false) if self.may_begin().await => self.work_off(&mut work).await,
             Some(false) | None => Disposition::GiveBack,
         };
-        receipt.settle(disposition); // the last line: nothing after the answer
+        work.answer(receipt, disposition); // the last line: nothing after the answer
     }
 
     /// Whether the event has ended before; none when the shutdown came before that was known.
@@ -155,7 +158,10 @@ impl Pipeline {
         work.note_plugins(&versions);
         let thought = stage::run(&versions, work, &mut session).await;
         match thought {
-            Ok(thought) => self.routes.plan(thought, work, session, &self.metrics),
+            Ok(thought) => {
+                work.note_standing(&thought.standing);
+                self.routes.plan(thought, work, session, &self.metrics)
+            }
             Err(outcome) => outcome,
         }
     }
@@ -196,6 +202,7 @@ impl Pipeline {
                 }
                 fault::reach(Point::Marked).await;
                 self.count(end, plan.effects.len());
+                work.note_end(end.outcome(), plan.effects.len());
                 Step::End(Disposition::Ack)
             }
             outcome::After::Think { counted } => {
@@ -257,6 +264,7 @@ impl Pipeline {
         let letter = work.dead_letter(&self.name, &failure, &self.secrets);
         tracing::warn!(pipeline = %self.name, event = %letter.id, reason = failure.reason.as_str(),
             error = %letter.error, "event given up: stored as a dead letter");
+        work.note_death(letter.reason, &letter.error);
         let plan = Plan::bury(letter);
         let mut n_failed = 1;
         loop {

@@ -1,6 +1,6 @@
 //! What an attempt came to, and the one table from there to the next step. Pure.
 
-use crate::event::{Accepted, DeadReason, Disposition, InvalidEvent, Plan};
+use crate::event::{self, Accepted, DeadReason, Disposition, InvalidEvent, Plan};
 use crate::plugin::{CallError, Held, Version};
 use crate::txn::{Applied, Setback};
 use std::sync::Arc;
@@ -54,6 +54,17 @@ pub(super) enum End {
     Done,
     Filtered,
     Dead,
+}
+
+impl End {
+    /// The same in the words of an answer to whoever asked.
+    pub(super) fn outcome(self) -> event::Outcome {
+        match self {
+            Self::Done => event::Outcome::Done,
+            Self::Filtered => event::Outcome::Filtered,
+            Self::Dead => event::Outcome::Dead,
+        }
+    }
 }
 
 /// What follows from what became of a plan.

@@ -1,9 +1,10 @@
 //! One event at work: its envelope, its attempts, and what failed so far.
 
 use super::outcome::Fault;
+use super::stage::Branch;
 use crate::event::{
-    Accepted, DeadLetter, Delivery, Envelope, Failure, InvalidEvent, Original, Past, PlannedEffect,
-    Receipt,
+    Accepted, DeadLetter, DeadReason, Delivery, Disposition, Envelope, Failure, InvalidEvent,
+    Original, Outcome, Past, PlannedEffect, Receipt, Report,
 };
 use crate::plugin::{Secrets, Version};
 use crate::txn::Pass;
@@ -26,6 +27,8 @@ pub(super) struct Work {
     pub(super) conflicts: u32,
     /// Leave to act although a target is left alone.
     pub(super) pass: Option<Pass>,
+    /// How it ended, where somebody waits to hear it.
+    report: Option<Report>,
     is_event: bool,
     original: Original,
     /// Failed attempts, and what targets accepted, before and since a replay.
@@ -45,6 +48,12 @@ impl Work {
             receipt,
         } = delivery;
         let work = Self {
+            report: receipt.is_asked().then(|| Report {
+                outcome: Outcome::Done,
+                failure: None,
+                n_effects: 0,
+                standing: Vec::new(),
+            }),
             is_event: fault.is_none(),
             envelope,
             fault,
@@ -57,6 +66,40 @@ impl Work {
             versions: Vec::new(),
         };
         (work, receipt)
+    }
+
+    /// Answers for it: with how it ended, where somebody waits to hear that.
+    pub(super) fn answer(self, receipt: Receipt, disposition: Disposition) {
+        match (self.report, disposition) {
+            (Some(report), Disposition::Ack) => receipt.report(report),
+            _ => receipt.settle(disposition),
+        }
+    }
+
+    /// Notes what still stands after the last stage.
+    pub(super) fn note_standing(&mut self, standing: &[Branch]) {
+        if let Some(report) = &mut self.report {
+            let standing = standing.iter().map(|branch| branch.envelope.clone());
+            report.standing = standing.collect();
+        }
+    }
+
+    /// Notes how it ended.
+    pub(super) fn note_end(&mut self, outcome: Outcome, n_effects: usize) {
+        if let Some(report) = &mut self.report {
+            report.outcome = outcome;
+            report.n_effects = n_effects;
+        }
+    }
+
+    /// Notes that it ended as a dead letter, whose texts hold no secret.
+    pub(super) fn note_death(&mut self, reason: DeadReason, error: &str) {
+        let n_effects = self.accepted.len();
+        self.note_end(Outcome::Dead, n_effects);
+        if let Some(report) = &mut self.report {
+            report.failure = Some((reason, error.to_owned()));
+            report.standing.clear();
+        }
     }
 
     /// A seed for the jitter: another for each event.
