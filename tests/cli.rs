@@ -3,7 +3,8 @@
 
 pub(crate) mod command;
 
-use crate::harness::{Ce, TestEnv, check_law, guests};
+use crate::harness::{Ce, TestEnv, check_law, eventually, guests};
+use async_nats::HeaderMap;
 use command::{Said, command, every_command, help, run, syncline};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -156,6 +157,70 @@ fn a_server_that_does_not_answer_is_exit_code_3() {
     }
     let said = in_dir(dir.path(), &["dlq", "list"], "");
     assert_eq!(said.code, 3, "the server of ./syncline.toml: {said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_there_are_no_dead_letters_no_stream_of_them_is_made() {
+    let env = TestEnv::start().await;
+    let url = env.nats.url();
+    for args in [
+        &["list"][..],
+        &["replay", "--pipeline", "p"],
+        &["purge", "--pipeline", "p"],
+    ] {
+        let args = [&["dlq"], args, &["--nats", &url]].concat();
+        in_dir(env.folder(), &args, "").fine();
+    }
+    let said = in_dir(env.folder(), &["dlq", "show", "x", "--nats", &url], "");
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(env.js.get_stream("SYNCLINE_DLQ").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_goes_half_way_is_exit_code_3_and_what_was_done_is_done_once() {
+    let env = TestEnv::start().await;
+    let config = "[pipelines.p]\nsource = { stream = \"S\", subjects = [\"s.>\"], create = true }\n\
+                  guarantee = \"at-least-once\"\n";
+    let runtime = env.run(config).await;
+    for _ in 0..3 {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", "application/cloudevents+json");
+        env.publish("s.a", headers, "nonsense".into()).await;
+    }
+    runtime.settled("p", 3).await;
+    check_law(&runtime.drain().await);
+    let (url, folder) = (env.nats.url(), env.folder().to_owned());
+    let replay = move || {
+        let args = [
+            "dlq",
+            "replay",
+            "--pipeline",
+            "p",
+            "--rate",
+            "1",
+            "--json",
+            "--nats",
+            &url,
+        ];
+        in_dir(&folder, &args, "")
+    };
+    let half = tokio::task::spawn_blocking(replay.clone());
+    eventually("the first is replayed", async || {
+        env.n_messages("SYNCLINE_DLQ").await == 4
+    })
+    .await;
+    env.nats.kill();
+    let said = half.await.unwrap();
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(
+        said.stderr.contains("NATS does not answer any more"),
+        "{said:?}"
+    );
+    env.nats.restart().await;
+    let said = tokio::task::spawn_blocking(replay).await.unwrap().fine();
+    let tally: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(tally["replayed"], 2, "{tally}");
+    assert_eq!(env.n_messages("SYNCLINE_DLQ").await, 6);
 }
 
 #[test]

@@ -7,10 +7,15 @@ mod replay;
 use super::connection::NatsArgs;
 use super::failure::{Exit, Failure};
 use super::print::Printer;
+use async_nats::connection::State;
+use async_nats::jetstream::Context;
 use clap::Subcommand;
 use pick::Filter;
+use std::time::Duration;
 use syncline::dead_letter::{DeadLetters, LetterSummary, Selection};
-use syncline::provision::Provision;
+
+/// How long a server that failed an answer may take to show that it is there.
+const STILL_THERE: Duration = Duration::from_secs(2);
 
 /// What `dlq list` shows of each.
 const COLUMNS: [&str; 7] = ["id", "at", "reason", "key", "type", "attempts", "error"];
@@ -80,13 +85,26 @@ pub(super) async fn execute(args: &Args, printer: &Printer) -> anyhow::Result<Ex
 }
 
 async fn list(args: &ListArgs, printer: &Printer) -> anyhow::Result<Exit> {
-    let letters = open(&args.nats).await?;
+    with_letters(&args.nats, async |letters| {
+        list_of(letters, args, printer).await
+    })
+    .await
+}
+
+async fn list_of(
+    letters: Option<DeadLetters>,
+    args: &ListArgs,
+    printer: &Printer,
+) -> anyhow::Result<Exit> {
     let selection = Selection {
         replayed: args.replayed,
         limit: Some(args.limit),
         ..args.filter.selection()
     };
-    let found = letters.list(&selection).await?;
+    let found = match letters {
+        Some(letters) => letters.list(&selection).await?,
+        None => Vec::new(),
+    };
     print(&found, args.json, printer)?;
     if found.len() == args.limit && !args.json {
         printer.note(&format!(
@@ -122,8 +140,22 @@ fn row(letter: &LetterSummary) -> Vec<String> {
 }
 
 async fn show(args: &ShowArgs, printer: &Printer) -> anyhow::Result<Exit> {
-    let letters = open(&args.nats).await?;
-    let Some(letter) = letters.get(&args.id).await? else {
+    with_letters(&args.nats, async |letters| {
+        show_of(letters, args, printer).await
+    })
+    .await
+}
+
+async fn show_of(
+    letters: Option<DeadLetters>,
+    args: &ShowArgs,
+    printer: &Printer,
+) -> anyhow::Result<Exit> {
+    let found = match letters {
+        Some(letters) => letters.get(&args.id).await?,
+        None => None,
+    };
+    let Some(letter) = found else {
         let failure = Failure::new(format!("cannot show dead letter `{}`", args.id));
         let failure = failure.why("there is none with that id");
         return Err(failure.remedy("`syncline dlq list` shows the ids").into());
@@ -136,8 +168,31 @@ async fn show(args: &ShowArgs, printer: &Printer) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-async fn open(nats: &NatsArgs) -> anyhow::Result<DeadLetters> {
-    Ok(DeadLetters::open(&nats.jetstream().await?, &Provision::default()).await?)
+/// Does `work` with the dead letters of the server; none: there is no stream of them, and none is
+/// made. A server that goes meanwhile is one that cannot be reached.
+async fn with_letters(
+    nats: &NatsArgs,
+    work: impl AsyncFnOnce(Option<DeadLetters>) -> anyhow::Result<Exit>,
+) -> anyhow::Result<Exit> {
+    let context = nats.jetstream().await?;
+    let done = async {
+        let letters = DeadLetters::find(&context).await?;
+        work(letters).await
+    };
+    match Box::pin(done).await {
+        Err(error) if Exit::of(&error) == Exit::NotFine && !answers(&context).await => {
+            let failure = Failure::new("NATS does not answer any more").because(error);
+            let remedy = "ask again once it is back: what was done is done once";
+            Err(failure.remedy(remedy).unreachable().into())
+        }
+        done => done,
+    }
+}
+
+/// Whether the server still answers.
+async fn answers(context: &Context) -> bool {
+    let answered = tokio::time::timeout(STILL_THERE, context.query_account()).await;
+    context.client().connection_state() == State::Connected && answered.is_ok()
 }
 
 /// A text as one cell: one line, not longer than a terminal can show.

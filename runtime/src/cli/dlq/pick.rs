@@ -66,7 +66,7 @@ impl Pick {
     /// When nothing says which, or there is none of a name.
     pub(super) async fn find(
         &self,
-        letters: &DeadLetters,
+        letters: Option<&DeadLetters>,
         replayed: bool,
     ) -> anyhow::Result<Vec<LetterSummary>> {
         let selection = self.filter.selection();
@@ -79,7 +79,10 @@ impl Pick {
             replayed,
             ..selection
         };
-        let mut found = letters.list(&selection).await?;
+        let mut found = match letters {
+            Some(letters) => letters.list(&selection).await?,
+            None => Vec::new(),
+        };
         if self.ids.is_empty() {
             return Ok(found);
         }

@@ -43,10 +43,23 @@ struct Tally {
 }
 
 pub(super) async fn execute(args: &Args, printer: &Printer) -> anyhow::Result<Exit> {
-    let letters = super::open(&args.nats).await?;
-    let mut found = args.pick.find(&letters, args.replayed).await?;
+    super::with_letters(&args.nats, async |letters| {
+        purge(letters, args, printer).await
+    })
+    .await
+}
+
+async fn purge(
+    letters: Option<DeadLetters>,
+    args: &Args,
+    printer: &Printer,
+) -> anyhow::Result<Exit> {
+    let mut found = args.pick.find(letters.as_ref(), args.replayed).await?;
     let n_found = found.len();
-    let handled = handled(&letters, &found).await?;
+    let handled = match &letters {
+        Some(letters) => handled(letters, &found).await?,
+        None => BTreeMap::new(),
+    };
     found.retain(|letter| !is_needed(letter, &handled));
     if args.dry_run {
         super::print(&found, args.json, printer)?;
@@ -58,9 +71,11 @@ pub(super) async fn execute(args: &Args, printer: &Printer) -> anyhow::Result<Ex
         needed: n_found - found.len(),
         ..Tally::default()
     };
-    for letter in &found {
-        tally.purged += usize::from(letters.purge(letter).await?);
-        progress.inc(1);
+    if let Some(letters) = letters {
+        for letter in &found {
+            tally.purged += usize::from(letters.purge(letter).await?);
+            progress.inc(1);
+        }
     }
     progress.finish_and_clear();
     if args.json {

@@ -7,7 +7,7 @@ use super::super::print::Printer;
 use super::pick::Pick;
 use serde::Serialize;
 use std::collections::HashMap;
-use syncline::dead_letter::{LetterSummary, Replayed};
+use syncline::dead_letter::{DeadLetters, LetterSummary, Replayed};
 
 /// Hand dead letters to their pipelines again, oldest first
 ///
@@ -50,8 +50,18 @@ struct Tally {
 }
 
 pub(super) async fn execute(args: &Args, printer: &Printer) -> anyhow::Result<Exit> {
-    let letters = super::open(&args.nats).await?;
-    let found = args.pick.find(&letters, false).await?;
+    super::with_letters(&args.nats, async |letters| {
+        replay(letters, args, printer).await
+    })
+    .await
+}
+
+async fn replay(
+    letters: Option<DeadLetters>,
+    args: &Args,
+    printer: &Printer,
+) -> anyhow::Result<Exit> {
+    let found = args.pick.find(letters.as_ref(), false).await?;
     if args.dry_run {
         super::print(&found, args.json, printer)?;
         return Ok(Exit::Fine);
@@ -60,13 +70,15 @@ pub(super) async fn execute(args: &Args, printer: &Printer) -> anyhow::Result<Ex
     progress.set_length(u64::try_from(found.len())?);
     let mut tally = Tally::default();
     let mut pace = Pace::new(args.rate);
-    for letter in newest_of_each(&found) {
-        pace.wait().await;
-        match letters.replay(letter, args.all).await? {
-            Replayed::Now => tally.replayed += 1,
-            Replayed::Before => tally.before += 1,
+    if let Some(letters) = letters {
+        for letter in newest_of_each(&found) {
+            pace.wait().await;
+            match letters.replay(letter, args.all).await? {
+                Replayed::Now => tally.replayed += 1,
+                Replayed::Before => tally.before += 1,
+            }
+            progress.inc(1);
         }
-        progress.inc(1);
     }
     progress.finish_and_clear();
     report(tally, args.json, printer)?;
