@@ -4,6 +4,7 @@ use super::Pipeline;
 use super::outcome::{Fault, Step};
 use super::work::Work;
 use crate::event::{Disposition, Plan};
+use crate::txn::Pass;
 use std::future::Future;
 
 impl Pipeline {
@@ -38,11 +39,12 @@ impl Pipeline {
         self.check_left_alone(work, plan)
     }
 
-    /// Whoever has a pass has waited for one of them, and does not wait for the others: two that
-    /// hold each other's turn would wait for ever.
+    /// Whoever tries one of them does not wait for the others: two that hold each other's turn would
+    /// wait for ever.
     fn check_left_alone(&self, work: &Work, plan: &Plan) -> Result<(), Step> {
+        let tries = work.pass.as_ref().is_some_and(Pass::is_turn);
         match self.coordinator.left_alone(plan) {
-            Some(target) if work.pass.is_none() => Err(Step::Hold(target)),
+            Some(target) if !tries => Err(Step::Hold(target)),
             _ => Ok(()),
         }
     }

@@ -53,7 +53,15 @@ pub(super) struct Breaker {
 /// Leave to use a target whose breaker was open: it is closed now, or this is the one that tries.
 #[derive(Debug, Default)]
 pub struct Pass {
-    _turn: Option<OwnedSemaphorePermit>,
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+impl Pass {
+    /// Whether its holder is the one that tries.
+    #[must_use]
+    pub fn is_turn(&self) -> bool {
+        self.turn.is_some()
+    }
 }
 
 impl Breaker {
@@ -82,16 +90,16 @@ impl Breaker {
         let mut is_open = self.is_open.subscribe();
         let turn = tokio::select! {
             biased;
-            _ = is_open.wait_for(|is_open| !is_open) => return Pass { _turn: None },
+            _ = is_open.wait_for(|is_open| !is_open) => return Pass::default(),
             turn = self.turn.clone().acquire_owned() => turn.ok(),
         };
         loop {
             let State::Open { until, .. } = *self.state.lock() else {
-                return Pass { _turn: None };
+                return Pass::default();
             };
             if Instant::now() >= until {
                 self.metrics.probes.increment();
-                return Pass { _turn: turn };
+                return Pass { turn };
             }
             // It may be made open again meanwhile, for longer, or closed.
             tokio::select! {
@@ -210,11 +218,14 @@ mod tests {
             breaker.failed("late");
         }
         let probing = async {
-            let _probe = breaker.pass().await;
+            let probe = breaker.pass().await;
+            assert!(probe.is_turn());
             breaker.answered();
         };
         let waiting = futures::future::join_all((0..10).map(|_| breaker.pass()));
-        futures::join!(probing, waiting);
+        let ((), passes) = futures::join!(probing, waiting);
+        // Should it fall silent again, they wait again.
+        assert!(!passes.iter().any(Pass::is_turn));
         assert!(!breaker.is_open());
         for _ in 0..3 {
             breaker.failed("late");
