@@ -170,3 +170,50 @@ async fn leaders_may_be_killed_under_load() {
     cluster.restart(leader, &env.js, &STREAMS).await;
     check(&env, runtime, &load.end().await).await;
 }
+
+/// Copies events of a stream on one server to a bucket on three. One more failure than that gives
+/// an event up.
+const IMPATIENT: &str = r#"
+[targets.crm]
+kind = "kv"
+bucket = "crm"
+create = true
+
+[pipelines.p]
+source = { stream = "ONE", subjects = ["one.>"] }
+key = "json:/key"
+to = [{ target = "crm" }]
+guarantee = "at-least-once"
+retry = { attempts = 2, backoff = "10ms" }
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_effect_whose_stream_has_no_leader_waits_without_an_attempt_being_counted() {
+    let cluster = Cluster::start("").await;
+    let mut env = TestEnv::clustered(&cluster).await;
+    env.reach = format!("{}\nreplicas = 3", env.reach);
+    env.stream("ONE", &["one.>"]).await;
+    let runtime = env.run(IMPATIENT).await;
+    let stays = cluster.leader(&env.js, "ONE").await;
+    while cluster.leader(&env.js, "KV_crm").await == stays {
+        cluster.step_down(&env.js, "KV_crm").await;
+    }
+    let goes: Vec<_> = (0..3).filter(|n| *n != stays).collect();
+    goes.iter().for_each(|n| cluster.node(*n).kill());
+    let event = Ce::new(1).data(json!({"key": "c-1"}));
+    env.send_surely("one.a", &event).await;
+    let counts = runtime
+        .until("p", "it is tried more often than it may fail", |counts| {
+            counts.retries >= 4
+        })
+        .await;
+    assert_eq!((counts.in_flight, counts.dead), (1, 0));
+    for n in &goes {
+        cluster.node(*n).relaunch().await;
+    }
+    let counts = runtime
+        .until("p", "it has ended", |counts| counts.in_flight == 0)
+        .await;
+    assert_eq!((counts.done, counts.dead), (1, 0));
+    check_law(&runtime.drain().await);
+}
