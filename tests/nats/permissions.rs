@@ -7,6 +7,7 @@ use async_nats::jetstream::consumer::{AckPolicy, pull};
 use serde_json::json;
 use std::time::Duration;
 use syncline::app::AppError;
+use syncline::control::Wishes;
 use syncline::dead_letter::DeadLetters;
 use syncline::provision::Provision;
 
@@ -26,6 +27,11 @@ const NEEDED: &[&str] = &[
     "$JS.API.STREAM.MSG.GET.SYNCLINE_DLQ",
     "$JS.API.DIRECT.GET.SYNCLINE_DLQ.>",
     "$JS.ACK.SYNCLINE_DLQ.>",
+    "$JS.API.STREAM.INFO.KV_SYNCLINE_CONTROL",
+    "$JS.API.CONSUMER.*.KV_SYNCLINE_CONTROL.>",
+    "$JS.API.DIRECT.GET.KV_SYNCLINE_CONTROL.>",
+    "$JS.API.STREAM.MSG.GET.KV_SYNCLINE_CONTROL",
+    "_INBOX.>",
 ];
 
 const COPY: &str = r#"
@@ -47,7 +53,7 @@ async fn server(permitted: &[&str]) -> TestEnv {
         "authorization {{ users: [
             {{ user: operator, password: operator }}
             {{ user: app, password: app, permissions: {{
-                publish: {permitted:?}, subscribe: [\"_INBOX.>\"] }} }}
+                publish: {permitted:?}, subscribe: [\"_INBOX.>\", \"syncline.runtime.>\"] }} }}
         ] }}"
     );
     let reach = "url = \"ADDRESS\"\nuser = \"operator\"\npassword = \"operator\"";
@@ -61,6 +67,7 @@ async fn prepare(env: &TestEnv) {
     DeadLetters::open(&env.js, &Provision::default())
         .await
         .unwrap();
+    Wishes::open(&env.js, &Provision::default()).await.unwrap();
     let consumer = pull::Config {
         durable_name: Some("syncline-p".to_owned()),
         ack_policy: AckPolicy::Explicit,
