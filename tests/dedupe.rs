@@ -26,7 +26,7 @@ fn copy(id: &str, n: u32) -> Ce {
 }
 
 async fn n_markers(env: &TestEnv) -> u64 {
-    env.n_messages("TX").await
+    env.n_messages_on("TX", "tx.done.>").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -175,7 +175,9 @@ async fn a_stream_of_that_name_that_serves_otherwise_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_marker_that_cannot_be_written_holds_the_answer_and_nothing_else() {
     let env = TestEnv::start().await;
-    let runtime = env.run_with_parts(&pipeline("1h")).await;
+    // The room is for markers: no heartbeats meanwhile.
+    let rare = "lease = \"10m\"\n";
+    let runtime = env.run_with_parts(&[&pipeline("1h"), rare].concat()).await;
     let mut settings = env
         .js
         .get_stream("TX")
@@ -184,7 +186,7 @@ async fn a_marker_that_cannot_be_written_holds_the_answer_and_nothing_else() {
         .cached_info()
         .config
         .clone();
-    settings.max_messages = 1;
+    settings.max_messages = i64::try_from(env.n_messages("TX").await).unwrap() + 1;
     env.js.update_stream(&settings).await.unwrap();
     env.send("src.a", &copy("1", 1)).await;
     runtime.settled("p", 1).await;

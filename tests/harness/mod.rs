@@ -152,7 +152,12 @@ impl TestEnv {
 
     /// Starts the real program and waits until it takes events.
     pub(crate) async fn spawn(&self, config: &str) -> Process {
-        let file = self.folder().join("syncline.toml");
+        self.spawn_as("syncline", config).await
+    }
+
+    /// The same for one of several, whose files are called `name`.
+    pub(crate) async fn spawn_as(&self, name: &str, config: &str) -> Process {
+        let file = self.folder().join(name).with_extension("toml");
         std::fs::write(&file, self.text(config)).unwrap();
         Process::run(&file).await
     }

@@ -55,6 +55,14 @@ impl TestEnv {
         stream.cached_info().state.messages
     }
 
+    /// How many messages a stream holds on the subjects of a pattern.
+    pub(crate) async fn n_messages_on(&self, stream: &str, subjects: &str) -> u64 {
+        let stream = self.js.get_stream(stream).await.unwrap();
+        let counts = stream.info_with_subjects(subjects).await.unwrap();
+        let counts: Vec<_> = counts.map(Result::unwrap).collect().await;
+        counts.iter().map(|(_, count)| *count as u64).sum()
+    }
+
     /// Everything that a stream holds, oldest first.
     pub(crate) async fn messages(&self, stream: &str) -> Vec<Message> {
         let stream = self.js.get_stream(stream).await.unwrap();

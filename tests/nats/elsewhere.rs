@@ -53,6 +53,7 @@ accounts {
       { service: "$KV.>" }
       { service: "src.>" }
       { service: "syncline.>" }
+      { service: "tx.>" }
     ]
   }
   APP: {
@@ -63,6 +64,7 @@ accounts {
       { service: { account: OWNER, subject: "$JS.ACK.>" } }
       { service: { account: OWNER, subject: "src.>" } }
       { service: { account: OWNER, subject: "syncline.>" } }
+      { service: { account: OWNER, subject: "tx.>" } }
     ]
   }
 }

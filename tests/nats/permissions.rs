@@ -4,6 +4,7 @@ use crate::cli::command::{command, run};
 use crate::harness::{Ce, Running, TestEnv, check_law};
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::stream;
 use serde_json::json;
 use std::time::Duration;
 use syncline::app::AppError;
@@ -21,6 +22,11 @@ const NEEDED: &[&str] = &[
     "$KV.crm.>",
     "$JS.API.STREAM.MSG.GET.KV_crm",
     "syncline.dlq.>",
+    "tx.>",
+    "syncline.owner.*",
+    "syncline.released.>",
+    "$JS.API.STREAM.INFO.TX",
+    "$JS.API.DIRECT.GET.TX.>",
     "$JS.API.STREAM.INFO.SYNCLINE_DLQ",
     "$JS.API.CONSUMER.*.SYNCLINE_DLQ.>",
     "$JS.API.CONSUMER.MSG.NEXT.SYNCLINE_DLQ.>",
@@ -53,7 +59,7 @@ async fn server(permitted: &[&str]) -> TestEnv {
         "authorization {{ users: [
             {{ user: operator, password: operator }}
             {{ user: app, password: app, permissions: {{
-                publish: {permitted:?}, subscribe: [\"_INBOX.>\", \"syncline.runtime.>\"] }} }}
+                publish: {permitted:?}, subscribe: [\"_INBOX.>\", \"syncline.>\"] }} }}
         ] }}"
     );
     let reach = "url = \"ADDRESS\"\nuser = \"operator\"\npassword = \"operator\"";
@@ -64,6 +70,15 @@ async fn server(permitted: &[&str]) -> TestEnv {
 async fn prepare(env: &TestEnv) {
     let source = env.stream("SRC", &["src.>"]).await;
     env.bucket("crm").await;
+    let leases = stream::Config {
+        name: "TX".to_owned(),
+        subjects: vec!["tx.>".to_owned()],
+        discard: stream::DiscardPolicy::New,
+        allow_direct: true,
+        allow_message_ttl: true,
+        ..Default::default()
+    };
+    env.js.create_stream(leases).await.unwrap();
     DeadLetters::open(&env.js, &Provision::default())
         .await
         .unwrap();

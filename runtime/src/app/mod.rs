@@ -2,6 +2,7 @@
 
 mod connection;
 mod permissions;
+mod post;
 mod refusal;
 mod replays;
 mod retrieve;
@@ -11,8 +12,7 @@ mod validate;
 use crate::config::Config;
 use crate::control::{self, ControlError, Wishes};
 use crate::dead_letter::{DeadLetterError, DeadLetters};
-use crate::event::Delivery;
-use crate::intake::{self, Handler, Intake, IntakeError, Pause};
+use crate::intake::{self, Gauge, IntakeError, Pause};
 use crate::pipeline::{self, Pipeline};
 use crate::plugin::{
     self, Engine, EngineConfig, PluginError, Plugins, Secrets, State, Surroundings, Use,
@@ -20,9 +20,9 @@ use crate::plugin::{
 use crate::shutdown::{Shutdown, Tasks};
 use crate::target::{self, Targets};
 use crate::telemetry::{Metrics, PipelineCounts, SeriesValue, TargetCounts};
-use crate::txn::{Coordinator, MarkerError, Markers};
+use crate::txn::{Coordinator, Lease, LeaseError, MarkerError, Markers, Members, Presence};
 use async_nats::jetstream;
-use futures::FutureExt as _;
+use post::Post;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -105,6 +105,9 @@ pub enum AppError {
     /// What operators wish of pipelines cannot be known.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// The leases cannot be used.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// The bucket of plugin state cannot be opened.
     #[error("cannot open the bucket of plugin state {bucket}: {cause}")]
     State {
@@ -128,10 +131,11 @@ const STATE_BUCKET: &str = "SYNCLINE_STATE";
 
 /// A runtime that is ready to run.
 pub struct App {
-    intakes: Vec<(String, Intake)>,
+    posts: Vec<Post>,
     plugins: Arc<Plugins>,
     metrics: Arc<Metrics>,
     client: async_nats::Client,
+    tasks: Tasks,
     shutdown: Shutdown,
     grace: Duration,
     wishes: Wishes,
@@ -160,13 +164,15 @@ struct Shared {
     dead_letters: DeadLetters,
     surroundings: Surroundings,
     kinds: BTreeMap<String, target::Kind>,
+    presence: Arc<Presence>,
+    tasks: Tasks,
     shutdown: Shutdown,
     wishes: Wishes,
 }
 
 /// A pipeline that is ready to run.
 struct Ready {
-    intake: Intake,
+    posts: Vec<Post>,
     pause: watch::Sender<bool>,
     reported: Reported,
 }
@@ -211,6 +217,7 @@ impl App {
         let plugins = Plugins::load(&engine, &config.plugins, &uses(&config), &surroundings)
             .await
             .map_err(AppError::Plugins)?;
+        let tasks = Tasks::new();
         let shared = Shared {
             context,
             targets,
@@ -222,26 +229,29 @@ impl App {
                 .iter()
                 .map(|t| (t.name.clone(), t.kind.clone()))
                 .collect(),
+            presence: Presence::announce(client.clone(), &tasks).await?,
+            tasks: tasks.clone(),
             shutdown: Shutdown::new(),
             wishes,
         };
-        let (mut intakes, mut pauses, mut pipelines) = (Vec::new(), BTreeMap::new(), Vec::new());
+        let (mut posts, mut pauses, mut pipelines) = (Vec::new(), BTreeMap::new(), Vec::new());
         for pipeline in &config.pipelines {
-            let ready = shared.open(pipeline).await?;
-            intakes.push((pipeline.name.clone(), ready.intake));
+            let ready = Box::pin(shared.open(pipeline)).await?;
+            posts.extend(ready.posts);
             pauses.insert(pipeline.name.clone(), ready.pause);
             pipelines.push(ready.reported);
         }
         Ok(Self {
-            intakes,
+            posts,
             plugins: shared.plugins,
             metrics,
+            tasks,
             shutdown: shared.shutdown,
             grace: options.grace,
             wishes: shared.wishes,
             pauses,
             reporter: Reporter {
-                runtime: unique(&client),
+                runtime: shared.presence.id().to_owned(),
                 name: config.nats.name,
                 pipelines,
             },
@@ -267,7 +277,7 @@ impl App {
     /// # Errors
     /// None at present: what fails while it runs is tried again or becomes a dead letter.
     pub async fn run(self, shutdown: Shutdown) -> Result<Summary, AppError> {
-        let tasks = Tasks::new();
+        let tasks = self.tasks;
         tasks.spawn(plugin::watch(self.plugins.clone(), self.shutdown.clone()));
         tasks.spawn(self.wishes.follow(self.pauses, self.shutdown.clone()));
         let (outer, inner) = (shutdown, self.shutdown.clone());
@@ -286,19 +296,9 @@ impl App {
             }
             inner.begin();
         });
-        info!(pipelines = self.intakes.len(), "ready");
-        let grace = self.grace;
-        let running = self
-            .intakes
-            .into_iter()
-            .map(|(pipeline, intake)| async move {
-                let drained = intake.run(grace).await;
-                if !drained {
-                    warn!(%pipeline, ?grace, "events at work did not end in time: they come again");
-                }
-                drained
-            });
-        let drained = futures::future::join_all(running)
+        info!(pipelines = self.metrics.counts().len(), "ready");
+        let working = self.posts.into_iter().map(|post| post.work(self.grace));
+        let drained = futures::future::join_all(working)
             .await
             .into_iter()
             .all(|drained| drained);
@@ -351,34 +351,67 @@ impl Shared {
                 shutdown: shutdown.clone(),
             },
         ));
-        let handler: Handler = Arc::new(move |delivery: Delivery| {
-            let pipeline = pipeline.clone();
-            async move { pipeline.handle(delivery).await }.boxed()
-        });
         let is_paused = self.wishes.is_paused(&config.name).await?;
         let (pause, wished) = watch::channel(is_paused.unwrap_or_default());
-        let parts = intake::Parts {
-            metrics: metrics.clone(),
-            shutdown: shutdown.clone(),
-            handler,
-            replays: replays::of(&config.name, &self.dead_letters)?,
-            pause: Pause::new(wished),
-        };
-        let intake = Intake::open(&self.context, &config.intake, parts).await?;
-        let reported = Reported::new(config, intake.gauge(), metrics, shutdown);
+        let gauge = Gauge::new(config.intake.max_bytes, Pause::new(wished));
+        let posts = self.posts(config, &pipeline, (&shutdown, &gauge)).await?;
         Ok(Ready {
-            intake,
+            posts,
             pause,
-            reported,
+            reported: Reported::new(config, gauge, metrics, shutdown),
         })
     }
-}
 
-/// A name that no other runtime has.
-fn unique(client: &async_nats::Client) -> String {
-    let inbox = client.new_inbox();
-    let (_, name) = inbox.rsplit_once('.').unwrap_or_default();
-    name.to_owned()
+    /// One post for each partition of a pipeline.
+    async fn posts(
+        &self,
+        config: &pipeline::Config,
+        pipeline: &Arc<Pipeline>,
+        (shutdown, gauge): (&Shutdown, &Gauge),
+    ) -> Result<Vec<Post>, AppError> {
+        let replays = replays::of(&config.name, &self.dead_letters)?;
+        let members = match config.intake.lease {
+            Some(length) => {
+                intake::prepare(&self.context, &config.intake, &replays).await?;
+                Some((self.join(config, length, shutdown).await?, length))
+            }
+            None => None,
+        };
+        let mut posts = Vec::new();
+        for partition in 0..config.intake.n_partitions() {
+            let lease = match &members {
+                Some((members, length)) => {
+                    let place = (&self.context, &config.intake.provision);
+                    let share = (config.name.as_str(), partition);
+                    let keeping = (self.presence.clone(), self.tasks.clone());
+                    Some(Lease::open(place, share, *length, members.clone(), keeping).await?)
+                }
+                None => None,
+            };
+            let parts = post::Parts {
+                context: self.context.clone(),
+                config: config.intake.of_partition(partition),
+                pipeline: pipeline.clone(),
+                replays: replays.clone(),
+                metrics: self.surroundings.metrics.pipeline(&config.name),
+                shutdown: shutdown.clone(),
+                gauge: gauge.clone(),
+            };
+            posts.push(Post::open(parts, lease).await?);
+        }
+        Ok(posts)
+    }
+
+    async fn join(
+        &self,
+        config: &pipeline::Config,
+        patience: Duration,
+        shutdown: &Shutdown,
+    ) -> Result<Arc<Members>, LeaseError> {
+        let pipeline = (config.name.as_str(), config.intake.n_partitions());
+        let calling = (self.presence.clone(), &self.tasks);
+        Members::join(pipeline, patience, calling, shutdown.clone()).await
+    }
 }
 
 /// What a user might otherwise only find out later.
@@ -392,8 +425,13 @@ fn say_what_holds(config: &pipeline::Config) {
     match &config.intake.source {
         Source::Core { .. } => warn!(%pipeline, "core NATS sends nothing again: an event that is \
             lost before it ends is lost"),
-        Source::JetStream { .. } => info!(%pipeline, "one runtime at a time keeps the order of a \
-            key: run no second one on the same consumer"),
+        Source::JetStream { .. } => {
+            let shared_out = match &config.intake.partitions {
+                Some(_) => "the runtimes with this pipeline share its partitions out among them",
+                None => "one runtime at a time handles the events, further ones stand by",
+            };
+            info!(%pipeline, partitions = config.intake.n_partitions(), "{shared_out}");
+        }
     }
 }
 

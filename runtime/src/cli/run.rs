@@ -30,8 +30,8 @@ const COLUMNS: [&str; 9] = [
 /// The first ctrl-c or SIGTERM drains: no more events are taken, those in flight are finished. A
 /// second one aborts; what was in flight is delivered again by the next run. Changed plugin files
 /// are swapped in while it runs. SIGHUP is noted; reloading the configuration is not available yet.
-/// Log lines go to stderr, `ready` among them once every pipeline takes events; what became of the
-/// events goes to stdout at the end.
+/// Log lines go to stderr, `ready` among them once every pipeline takes events or stands by; what
+/// became of the events goes to stdout at the end.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

@@ -55,6 +55,7 @@ targets = ["audit"]
 guarantee = "at-least-once"
 dedupe = { horizon = "24h" }
 rate_limit = "100/m burst 5"
+lease = "2s"
 retry = { attempts = 3, backoff = "100ms..5s" }
 on_failure = "dead-letter"
 limits = { events = 16, payload = "64KiB" }
@@ -175,6 +176,7 @@ fn pipelines_are_read() {
     assert_eq!(customers.retry, retry);
     assert_eq!(customers.rate, "100/m burst 5".parse().ok());
     assert_eq!(customers.dedupe, Some(Duration::from_secs(86_400)));
+    assert_eq!(customers.intake.lease, Some(Duration::from_secs(2)));
 }
 
 #[test]
@@ -221,6 +223,7 @@ fn a_bare_pipeline_has_the_defaults() {
     assert_eq!(bare.intake.max_bytes, 64 << 20);
     assert!(bare.stages.is_empty() && bare.to.is_empty());
     assert_eq!(bare.dedupe, None);
+    assert_eq!(bare.intake.lease, None);
     assert_eq!(bare.writable, ["crm", "search", "audit"]);
     let second = Duration::from_secs(1);
     assert_eq!(

@@ -115,14 +115,13 @@ pub(super) const PIPELINE: Keys = Keys {
         "retry",
         "on_failure",
         "limits",
+        "lease",
+        "partitions",
     ],
-    later: &[
-        ("partitions", "sharing a pipeline out over processes"),
-        (
-            "repartition",
-            "sharing a pipeline out over processes by another key",
-        ),
-    ],
+    later: &[(
+        "repartition",
+        "sharing a pipeline out over processes by another key",
+    )],
 };
 
 pub(super) const SOURCE: Keys = Keys {
@@ -164,9 +163,15 @@ pub(super) const PIPELINE_LIMITS: Keys = Keys {
     later: &[],
 };
 
+pub(super) const PARTITIONS: Keys = Keys {
+    section: "pipelines.NAME.partitions",
+    known: &["count", "token"],
+    later: &[],
+};
+
 /// All of them, in the order of the reference.
 #[cfg(test)]
-pub(super) const ALL: [&Keys; 16] = [
+pub(super) const ALL: [&Keys; 17] = [
     &FILE,
     &NATS,
     &TLS,
@@ -183,4 +188,5 @@ pub(super) const ALL: [&Keys; 16] = [
     &DEDUPE,
     &RETRY,
     &PIPELINE_LIMITS,
+    &PARTITIONS,
 ];

@@ -11,6 +11,7 @@ mod file;
 mod keys;
 mod names;
 mod nats;
+mod partitions;
 mod pipelines;
 mod places;
 mod plugins;

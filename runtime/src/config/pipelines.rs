@@ -3,6 +3,7 @@
 use super::entry::{Entry, duration_of};
 use super::keys;
 use super::names::{self, Names};
+use super::partitions;
 use super::routes;
 use super::section::Section;
 use super::source;
@@ -22,6 +23,10 @@ const MAX_EVENTS: u32 = 1024;
 const MAX_BYTES: ByteSize = ByteSize::mib(64);
 /// The longest payload.
 const MAX_PAYLOAD: ByteSize = ByteSize::mib(1);
+/// How long the runtime at work may give no sign of life.
+const LEASE: Duration = Duration::from_secs(5);
+/// The shortest such time in which heartbeats arrive on a busy machine.
+const LEAST_LEASE: Duration = Duration::from_secs(1);
 
 /// The words of `guarantee`; those without a value are not built yet.
 pub(super) const GUARANTEES: [(&str, Option<Guarantee>); 2] = [
@@ -74,6 +79,10 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, around: Around<'_>) -> Option<
             write \"dead-letter\"";
         section.refuse(&["on_failure"], why);
     }
+    if intake.as_ref().is_some_and(is_core) {
+        let why = "a core NATS source has no lease: every runtime takes what it gets";
+        section.refuse(&["lease"], why);
+    }
     let (intake, guarantee) = (intake?, guarantee?);
     Some(Config {
         name,
@@ -112,7 +121,13 @@ fn intake(
         }
         Some(key)
     });
+    let lease = section.read("lease", lease).unwrap_or(LEASE);
+    let partitions = section.read("partitions", |entry| {
+        let source = source.as_ref().map(|(source, _)| source);
+        partitions::read(entry, source, key.as_ref())
+    });
     let (source, ack_wait): (Source, Duration) = source?;
+    let lease = matches!(source, Source::JetStream { .. }).then_some(lease);
     Some(intake::Config {
         pipeline: pipeline.to_owned(),
         source,
@@ -122,7 +137,19 @@ fn intake(
         max_payload: max_payload.0,
         ack_wait,
         provision: provision.clone(),
+        lease,
+        partitions,
+        partition: None,
     })
+}
+
+fn lease(entry: &Entry<'_>) -> Option<Duration> {
+    let lease = entry.duration()?;
+    if lease < LEAST_LEASE {
+        entry.report("a busy machine may be silent for so long: write \"1s\" or more");
+        return None;
+    }
+    Some(lease)
 }
 
 fn stages(entry: &Entry<'_>, known: &Names) -> Option<Vec<String>> {

@@ -4,8 +4,8 @@ use super::record::LetterSummary;
 use super::replay::consumer_of;
 use super::stream::{DeadLetterError, DeadLetters, failed};
 use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::stream::DeleteMessageErrorKind;
+use futures::TryStreamExt as _;
 
 impl DeadLetters {
     /// Deletes a letter and its payload; false when it was gone already, or replayed since it was
@@ -40,20 +40,34 @@ impl DeadLetters {
     }
 
     /// Up to which position on the stream every request for a replay of the pipeline's letters has
-    /// been handled.
+    /// been handled: by all of its partitions, where it has any.
     ///
     /// # Errors
     /// When the server does not say.
     pub async fn handled(&self, pipeline: &str) -> Result<u64, DeadLetterError> {
-        let consumer = consumer_of(pipeline);
-        match self.stream().consumer_info(&consumer).await {
-            Ok(found) => Ok(found.ack_floor.stream_sequence),
-            // No runtime has opened the pipeline yet.
-            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => Ok(0),
-            Err(error) => Err(failed(
-                &format!("cannot ask for the consumer {consumer}"),
-                &error,
-            )),
+        let whole = consumer_of(pipeline);
+        let attempted = format!("cannot ask for the consumers {whole}");
+        let of_partitions = format!("{whole}@");
+        let names = self.stream().consumer_names();
+        let names: Vec<String> = names
+            .try_collect()
+            .await
+            .map_err(|error| failed(&attempted, &error))?;
+        let mut consumers: Vec<&String> = names
+            .iter()
+            .filter(|name| name.starts_with(&of_partitions))
+            .collect();
+        if consumers.is_empty() {
+            // None when no runtime has opened the pipeline yet.
+            consumers.extend(names.iter().filter(|name| **name == whole));
         }
+        let mut handled: Option<u64> = None;
+        for consumer in consumers {
+            let found = self.stream().consumer_info(consumer).await;
+            let floor = found.map_err(|error| failed(&attempted, &error))?;
+            let floor = floor.ack_floor.stream_sequence;
+            handled = Some(handled.map_or(floor, |handled| handled.min(floor)));
+        }
+        Ok(handled.unwrap_or_default())
     }
 }

@@ -1,6 +1,7 @@
 //! The deliveries that wait for an answer: answered once, kept alive meanwhile, known again when
 //! the server sends them a second time.
 
+use super::Gate;
 use super::budget::Budget;
 use crate::event::{Disposition, Settle};
 use crate::fault::{self, Point};
@@ -136,20 +137,38 @@ pub(super) struct Outgoing {
     queue: mpsc::Receiver<(Subject, Bytes)>,
 }
 
+/// What decides which answers are sent, and when.
+pub(super) struct Leaving {
+    pub(super) client: Client,
+    pub(super) shutdown: Shutdown,
+    /// Begun once no messages are asked for any more.
+    pub(super) closed: Shutdown,
+    pub(super) gate: Arc<dyn Gate>,
+}
+
 impl Outgoing {
     /// Sends answers until every sender is gone, then flushes.
     ///
     /// What is given back at the shutdown waits until the intake is `closed`: while our own request
     /// for messages is open, the server would answer it with just those, and nobody else would get
     /// them before the ack wait is over.
-    pub(super) async fn send(mut self, client: Client, shutdown: Shutdown, closed: Shutdown) {
+    ///
+    /// Nothing is given back where another runtime has taken over: it has all of them already, and
+    /// would get them a second time.
+    pub(super) async fn send(mut self, leaving: Leaving) {
+        let Leaving {
+            client,
+            shutdown,
+            closed,
+            gate,
+        } = leaving;
         let mut batch = Vec::with_capacity(BATCH);
         let mut held = Vec::new();
         loop {
             let n_answers = tokio::select! {
                 n_answers = self.queue.recv_many(&mut batch, BATCH) => n_answers,
                 () = closed.begun(), if !held.is_empty() => {
-                    give_back(&client, &mut held).await;
+                    give_back(&client, &mut held, &*gate).await;
                     continue;
                 }
             };
@@ -159,21 +178,24 @@ impl Outgoing {
             for (reply, answer) in batch.drain(..) {
                 if answer == NAK && shutdown.has_begun() && !closed.has_begun() {
                     held.push(reply);
-                } else {
+                } else if answer != NAK || !gate.is_closed_for_good() {
                     publish(&client, reply, answer).await;
                 }
             }
             fault::reach(Point::Answered).await;
         }
-        give_back(&client, &mut held).await;
+        give_back(&client, &mut held, &*gate).await;
         if let Err(error) = client.flush().await {
             tracing::warn!(%error, "the last answers may be lost: their events come again");
         }
     }
 }
 
-async fn give_back(client: &Client, held: &mut Vec<Subject>) {
+async fn give_back(client: &Client, held: &mut Vec<Subject>, gate: &dyn Gate) {
     for reply in held.drain(..) {
+        if gate.is_closed_for_good() {
+            continue;
+        }
         publish(client, reply, NAK).await;
     }
 }

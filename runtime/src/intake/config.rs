@@ -1,5 +1,7 @@
 //! Where a pipeline's events come from.
 
+use super::partitions::{Partition, Partitions};
+use super::sharing;
 use crate::event::{KeySpec, SubjectPattern};
 use crate::provision::{Create, Provision};
 use std::time::Duration;
@@ -23,6 +25,29 @@ pub struct Config {
     pub ack_wait: Duration,
     /// How its stream is made.
     pub provision: Provision,
+    /// How long whoever takes the events may give no sign of life before another runtime takes over;
+    /// none: several may take them side by side.
+    pub lease: Option<Duration>,
+    /// How the events are shared out over runtimes; none: they are not.
+    pub partitions: Option<Partitions>,
+    /// Which of the partitions is meant; none: all of them.
+    pub partition: Option<Partition>,
+}
+
+impl Config {
+    /// How many partitions there are: one at least.
+    #[must_use]
+    pub fn n_partitions(&self) -> u32 {
+        self.partitions
+            .as_ref()
+            .map_or(1, |partitions| partitions.count)
+    }
+
+    /// The settings of one partition's intake.
+    #[must_use]
+    pub fn of_partition(&self, number: u32) -> Self {
+        sharing::of_partition(self, number)
+    }
 }
 
 /// The kinds of source.

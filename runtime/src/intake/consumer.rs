@@ -7,17 +7,27 @@ use crate::event::SubjectPattern;
 use crate::fault::{self, Point};
 use crate::provision::Create;
 use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::consumer::{self, AckPolicy, Consumer, pull};
+use async_nats::jetstream::consumer::{self, AckPolicy, Consumer, DeliverPolicy, pull};
 use async_nats::jetstream::context::{ConsumerInfoErrorKind, Context, GetStreamErrorKind};
 use async_nats::jetstream::stream::{self, ConsumerErrorKind, Stream};
+use std::time::Duration;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
-/// Up to where events may have been worked on before.
+/// The longest time that a request for messages is open.
+const LONGEST_PULL: Duration = Duration::from_secs(30);
+/// Between two looks whether the requests of others are over.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Where an intake stands in its stream and in its consumer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position {
+    /// Up to where events may have been worked on before.
     newest: u64,
     /// Whether the stream may hold later ones that an earlier run has met: nobody was asked.
     is_open: bool,
+    /// The number of the consumer's last delivery.
+    delivered: u64,
 }
 
 impl Position {
@@ -29,6 +39,37 @@ impl Position {
         self.newest = self.newest.max(sequence);
         self.is_open &= !is_last;
         maybe_seen
+    }
+
+    /// Counts the consumer's deliveries. One that went elsewhere holds an event that must come before
+    /// those behind it.
+    ///
+    /// # Errors
+    /// When deliveries are missing before this one.
+    pub(super) fn count(&mut self, delivery: u64) -> Result<(), String> {
+        let missing = delivery.saturating_sub(self.delivered + 1);
+        self.delivered = delivery;
+        if missing > 0 {
+            return Err(format!(
+                "{missing} messages of the consumer went elsewhere or got lost"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The same place in the stream; deliveries are counted on from `reopened`.
+    pub(super) fn continue_at(&mut self, reopened: Self) {
+        self.delivered = reopened.delivered;
+    }
+}
+
+/// How long the server holds a request for messages when it has nothing to give. What a runtime that
+/// hangs has asked for must be over by the time another one takes its place: its last sign of life is
+/// up to a third of the lease time older than its last request.
+pub(super) fn pull_expires(config: &Config) -> Duration {
+    match config.lease {
+        Some(lease) => (lease * 3 / 5).min(LONGEST_PULL),
+        None => LONGEST_PULL,
     }
 }
 
@@ -64,7 +105,7 @@ fn created(stream: &Stream) -> u64 {
 
 /// The stream, made when it is missing, and extended by subjects it lacks, where the configuration
 /// says so.
-async fn open_stream(context: &Context, config: &Config) -> Result<Stream, IntakeError> {
+pub(super) async fn open_stream(context: &Context, config: &Config) -> Result<Stream, IntakeError> {
     let Source::JetStream {
         stream: name,
         subjects,
@@ -195,15 +236,27 @@ pub(super) async fn open_consumer(
     let mut consumer = find_consumer(stream, config).await?;
     let durable = durable(config);
     let attempted = || format!("cannot open consumer `{durable}`");
-    let consumer_info = consumer
-        .info()
-        .await
-        .map_err(|error| unreachable(config, attempted(), &error))?;
-    let delivered = consumer_info.delivered.stream_sequence;
+    let until = Instant::now() + pull_expires(config) + LOOK * 4;
+    let consumer_info = loop {
+        let found = consumer.info().await;
+        let found = found.map_err(|error| unreachable(config, attempted(), &error))?;
+        // Requests of a runtime that is not there any more would be answered with our events.
+        if found.num_waiting == 0 || config.lease.is_none() || Instant::now() >= until {
+            break found.clone();
+        }
+        tokio::time::sleep(LOOK).await;
+    };
+    if consumer_info.num_waiting > 0 && config.lease.is_some() {
+        warn!(pipeline = %config.pipeline, consumer = durable,
+            "somebody else takes messages from the consumer: the order of a key may not hold");
+    }
+    let mut delivered = consumer_info.delivered.consumer_sequence;
+    let met = consumer_info.delivered.stream_sequence;
     if consumer_info.num_ack_pending > 0 {
         let floor = consumer_info.ack_floor.stream_sequence;
         match stream.reset_consumer(durable, None).await {
-            Ok(_) => {
+            Ok(reset) => {
+                delivered = reset.info.delivered.consumer_sequence;
                 info!(pipeline = %config.pipeline, floor, "consumer set back to its ack floor");
                 fault::reach(Point::SetBack).await;
             }
@@ -220,8 +273,9 @@ pub(super) async fn open_consumer(
         }
     ) {
         let position = Position {
-            newest: delivered,
+            newest: met,
             is_open: true,
+            delivered,
         };
         return Ok((consumer, position));
     }
@@ -234,6 +288,7 @@ pub(super) async fn open_consumer(
     let position = Position {
         newest,
         is_open: false,
+        delivered,
     };
     Ok((consumer, position))
 }
@@ -349,11 +404,15 @@ async fn make_consumer(
     let Source::JetStream { subjects, .. } = &config.source else {
         return Err(missing(config, "its source is no stream".to_owned()));
     };
+    let deliver_policy = match &found {
+        Some(found) => found.deliver_policy,
+        None => first_policy(stream, config).await?,
+    };
     let found = found.unwrap_or_default();
     let wanted = pull::Config {
         durable_name: Some(durable(config).to_owned()),
         description: Some(description(&config.pipeline)),
-        deliver_policy: found.deliver_policy,
+        deliver_policy,
         ack_policy: AckPolicy::Explicit,
         ack_wait: config.ack_wait,
         // Attempts are counted here, not there.
@@ -376,6 +435,25 @@ async fn make_consumer(
             ),
             _ => unreachable(config, format!("cannot open {}", name_of(config)), &error),
         })
+}
+
+/// Where a consumer begins that is not there yet: that of a partition where the whole pipeline's was.
+async fn first_policy(stream: &Stream<()>, config: &Config) -> Result<DeliverPolicy, IntakeError> {
+    let whole = config.partition.as_ref().and_then(|p| p.whole.as_deref());
+    let Some(whole) = whole else {
+        return Ok(DeliverPolicy::All);
+    };
+    match stream.consumer_info(whole).await {
+        Ok(whole) => Ok(DeliverPolicy::ByStartSequence {
+            start_sequence: whole.ack_floor.stream_sequence + 1,
+        }),
+        Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => Ok(DeliverPolicy::All),
+        Err(error) => Err(unreachable(
+            config,
+            format!("cannot find consumer `{whole}`"),
+            &error,
+        )),
+    }
 }
 
 /// The consumer and its stream, in words.
@@ -402,14 +480,18 @@ fn durable(config: &Config) -> &str {
     }
 }
 
-fn missing(config: &Config, fault: String) -> IntakeError {
+pub(super) fn missing(config: &Config, fault: String) -> IntakeError {
     IntakeError::Source {
         pipeline: config.pipeline.clone(),
         fault,
     }
 }
 
-fn unreachable(config: &Config, attempted: String, error: &dyn std::fmt::Display) -> IntakeError {
+pub(super) fn unreachable(
+    config: &Config,
+    attempted: String,
+    error: &dyn std::fmt::Display,
+) -> IntakeError {
     IntakeError::Unreachable {
         pipeline: config.pipeline.clone(),
         attempted,
@@ -426,6 +508,7 @@ mod tests {
         let mut position = Position {
             newest: 5,
             is_open: false,
+            delivered: 0,
         };
         let seen: Vec<_> = [4, 5, 6, 7, 6, 8]
             .map(|sequence| position.pass(sequence, false))
@@ -438,9 +521,25 @@ mod tests {
         let mut position = Position {
             newest: 5,
             is_open: true,
+            delivered: 0,
         };
         let passed = [(6, false), (7, true), (8, false), (7, true), (9, true)];
         let seen = passed.map(|(sequence, is_last)| position.pass(sequence, is_last));
         assert_eq!(seen, [true, true, false, true, false]);
+    }
+
+    #[test]
+    fn deliveries_that_went_elsewhere_are_noticed() {
+        let mut position = Position {
+            newest: 0,
+            is_open: false,
+            delivered: 4,
+        };
+        assert!(position.count(5).is_ok());
+        // The server counts from an earlier number when it was killed.
+        assert!(position.count(3).is_ok());
+        assert!(position.count(4).is_ok());
+        assert!(position.count(6).unwrap_err().starts_with("1 messages"));
+        assert!(position.count(7).is_ok());
     }
 }

@@ -1,8 +1,8 @@
 //! Whether a consumer that is there does what a pipeline needs. Pure.
 
 use super::config::{Config, Source};
+use super::consumer::pull_expires;
 use super::jetstream::BATCH;
-use super::pull::EXPIRES;
 use crate::event::SubjectPattern;
 use async_nats::jetstream::consumer::{self, AckPolicy};
 use std::collections::BTreeSet;
@@ -129,9 +129,9 @@ fn compare_requests(list: &mut Misfits, found: &consumer::Config, config: &Confi
     );
     list.compare(
         "max_expires",
-        found.max_expires.is_zero() || found.max_expires >= EXPIRES,
+        found.max_expires.is_zero() || found.max_expires >= pull_expires(config),
         format!("{:?}", found.max_expires),
-        format!("at least {EXPIRES:?}"),
+        format!("at least {:?}", pull_expires(config)),
     );
     list.compare(
         "priority_groups",
@@ -196,6 +196,9 @@ mod tests {
             max_payload: 1,
             ack_wait: Duration::from_secs(30),
             provision: Provision::default(),
+            lease: None,
+            partitions: None,
+            partition: None,
         }
     }
 

@@ -1,13 +1,14 @@
 //! A durable pull consumer: events in batches, kept alive while they are worked on, answered last.
 
-use super::answers::Answers;
+use super::answers::{Answers, Leaving};
 use super::budget::Budget;
 use super::config::{Config, Source};
-use super::consumer::{Position, find_stream, open_consumer};
+use super::consumer::{Position, find_stream, open_consumer, pull_expires};
 use super::decode::{Before, Stream, decode, original};
 use super::gaps::{Gaps, Row};
-use super::pull::{Pull, size};
-use super::{DeliveryLanes, IntakeError, Pause, Recall};
+use super::pull::{Asking, Pull, size};
+use super::sharing::Origin;
+use super::{DeliveryLanes, Gate, IntakeError, Pause, Recall};
 use crate::event::{Delivery, Disposition, Original, Past, Receipt, Settle as _};
 use crate::fault::{self, Promise};
 use crate::shutdown::{Shutdown, Tasks};
@@ -16,6 +17,7 @@ use async_nats::Message;
 use async_nats::jetstream::{self, consumer::pull};
 use std::sync::Arc;
 use std::time::Duration;
+use time::OffsetDateTime;
 use tracing::{error, info, warn};
 
 /// Messages asked for at once, at most.
@@ -39,6 +41,8 @@ pub(super) struct JetStream {
     consumer: jetstream::consumer::Consumer<pull::Config>,
     position: Position,
     gaps: Gaps,
+    /// Where its messages came from, when the server shared them out.
+    origin: Option<Origin>,
     /// Turns its messages into those that are meant; none: they are meant themselves.
     recall: Option<Arc<dyn Recall>>,
 }
@@ -58,6 +62,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) shutdown: &'a Shutdown,
     pub(super) budget: &'a Arc<Budget>,
     pub(super) pause: &'a Pause,
+    pub(super) gate: &'a Arc<dyn Gate>,
 }
 
 /// What the loop over messages needs beside the messages.
@@ -67,6 +72,7 @@ struct Loop<'a> {
     metrics: &'a PipelineMetrics,
     shutdown: &'a Shutdown,
     answers: &'a Arc<Answers>,
+    gate: &'a Arc<dyn Gate>,
     budget: &'a Arc<Budget>,
     pause: &'a Pause,
 }
@@ -90,9 +96,11 @@ impl JetStream {
             });
         };
         let found = find_stream(&context, config).await?;
+        let origin = origin(&context, config).await?;
         let (consumer, position) = open_consumer(&found, config).await?;
         Ok(Self {
             context,
+            origin,
             stream: Stream {
                 name: name.as_str().into(),
                 created: found.created,
@@ -118,11 +126,17 @@ impl JetStream {
             shutdown,
             budget,
             pause,
+            gate,
         } = surroundings;
         let (answers, outgoing) = Answers::new(config.max_events, budget.clone());
         let helpers = Tasks::new();
         let closed = Shutdown::new();
-        helpers.spawn(outgoing.send(self.context.client(), shutdown.clone(), closed.clone()));
+        helpers.spawn(outgoing.send(Leaving {
+            client: self.context.client(),
+            shutdown: shutdown.clone(),
+            closed: closed.clone(),
+            gate: gate.clone(),
+        }));
         let ended = Shutdown::new();
         helpers.spawn(keep_alive(
             Arc::downgrade(&answers),
@@ -138,6 +152,7 @@ impl JetStream {
             answers: &answers,
             budget,
             pause,
+            gate,
         };
         while !shutdown.has_begun() {
             let pause = match self.take_in(&at).await {
@@ -190,8 +205,14 @@ impl JetStream {
             Some(_) => 1,
             None => BATCH.min(at.config.max_events),
         };
+        let asking = Asking {
+            batch,
+            expires: pull_expires(at.config),
+            budget: at.budget.clone(),
+            gate: at.gate.clone(),
+        };
         let (client, consumer) = (self.context.client(), self.consumer.clone());
-        let mut messages = Pull::begin(client, consumer, batch, at.budget.clone()).await?;
+        let mut messages = Pull::begin(client, consumer, asking).await?;
         while let Some(message) = messages.next(until).await? {
             self.deliver(message, at).await?;
         }
@@ -226,11 +247,14 @@ impl JetStream {
             context: self.context.clone(),
             message,
         };
-        let (sequence, is_last) = match message.info() {
+        let (sequence, stored, is_last) = match message.info() {
             Ok(info) => {
-                self.check_row(info.consumer_sequence, at)?;
+                match at.config.lease {
+                    Some(_) => self.position.count(info.consumer_sequence)?,
+                    None => self.check_row(info.consumer_sequence, at)?,
+                }
                 let is_last = info.delivered == 1 && info.pending == 0;
-                (info.stream_sequence, is_last)
+                (info.stream_sequence, info.published, is_last)
             }
             Err(error) => {
                 warn!(pipeline = %at.config.pipeline, %error, "a message that is no delivery");
@@ -251,8 +275,13 @@ impl JetStream {
         if fault::breaks(Promise::AnswerLast) {
             at.answers.settle(ticket, Disposition::Ack);
         }
-        let taken = match self.take(message, (sequence, is_last), at.shutdown).await? {
-            Ok(taken) => taken,
+        let taken = match self.take(message, (sequence, stored, is_last), at).await? {
+            Ok(Some(taken)) => taken,
+            // Whoever has its partition takes it.
+            Ok(None) => {
+                receipt.settle(Disposition::Ack);
+                return Ok(());
+            }
             Err(why) => {
                 error!(pipeline = %at.config.pipeline, sequence, %why, "a replay is left out");
                 receipt.settle(Disposition::Ack);
@@ -299,39 +328,64 @@ impl JetStream {
         }
     }
 
-    /// The message that is meant, or why it never can be told. An outer error passes.
+    /// The message that is meant, none when it is for another partition, or why it never can be
+    /// told. An outer error passes.
     async fn take(
         &mut self,
         message: async_nats::Message,
-        (sequence, is_last): (u64, bool),
-        shutdown: &Shutdown,
-    ) -> Result<Result<Taken, String>, String> {
+        (sequence, stored, is_last): (u64, OffsetDateTime, bool),
+        at: &Loop<'_>,
+    ) -> Result<Result<Option<Taken>, String>, String> {
         let maybe_seen = self.position.pass(sequence, is_last);
         let Some(recall) = &self.recall else {
-            return Ok(Ok(Taken {
-                original: original(message, &self.stream, sequence),
+            let original = self.source_of(message, (sequence, stored), maybe_seen)?;
+            return Ok(Ok(Some(Taken {
+                original,
                 before: Before {
                     maybe_seen,
                     generation: 0,
                 },
                 past: None,
-            }));
+            })));
         };
         let recalled = tokio::time::timeout(RECALL, recall.recall(&message.payload));
         let recalled = tokio::select! {
-            () = shutdown.begun() => return Err("the shutdown has begun".to_owned()),
+            () = at.shutdown.begun() => return Err("the shutdown has begun".to_owned()),
             recalled = recalled => recalled,
         };
         let recalled = recalled.map_err(|_| format!("no dead letter within {RECALL:?}"))??;
-        Ok(recalled.map(|recalled| Taken {
-            original: recalled.original,
-            before: Before {
-                // Some of its effects were applied, and later events may have been here.
-                maybe_seen: true,
-                generation: recalled.generation,
-            },
-            past: Some(Box::new(recalled.past)),
+        let partition = at.config.partition.as_ref();
+        Ok(recalled.map(|recalled| {
+            let is_ours = partition.is_none_or(|ours| ours.takes(&recalled.original.subject));
+            is_ours.then(|| Taken {
+                original: recalled.original,
+                before: Before {
+                    // Some of its effects were applied, and later events may have been here.
+                    maybe_seen: true,
+                    generation: recalled.generation,
+                },
+                past: Some(Box::new(recalled.past)),
+            })
         }))
+    }
+
+    /// The message as it lay in the source.
+    fn source_of(
+        &mut self,
+        message: async_nats::Message,
+        (sequence, stored): (u64, OffsetDateTime),
+        maybe_seen: bool,
+    ) -> Result<Original, String> {
+        let Some(origin) = &mut self.origin else {
+            return Ok(original(message, &self.stream, sequence));
+        };
+        let original = origin
+            .original(message, stored)
+            .ok_or("a message that is not from the source stream")?;
+        if !maybe_seen {
+            origin.pass(original.sequence)?;
+        }
+        Ok(original)
     }
 
     /// Opens the consumer again after a pause, for ever, until the shutdown begins.
@@ -342,12 +396,14 @@ impl JetStream {
             let opened = async {
                 let found = find_stream(&self.context, config).await?;
                 // Set back as at the start: what the client had buffered would come too late.
+                let origin = origin(&self.context, config).await?;
                 let (consumer, position) = open_consumer(&found, config).await?;
-                Ok::<_, IntakeError>((found.created, consumer, position))
+                Ok::<_, IntakeError>((found.created, origin, consumer, position))
             };
             match opened.await {
-                Ok((created, consumer, position)) => {
-                    self.consumer = consumer;
+                Ok((created, origin, consumer, position)) => {
+                    (self.consumer, self.origin) = (consumer, origin);
+                    self.position.continue_at(position);
                     if created != self.stream.created {
                         warn!(pipeline = %config.pipeline, stream = %self.stream.name,
                             "the source stream was made anew: its events are others");
@@ -364,6 +420,17 @@ impl JetStream {
                 }
             }
         }
+    }
+}
+
+async fn origin(
+    context: &jetstream::Context,
+    config: &Config,
+) -> Result<Option<Origin>, IntakeError> {
+    let name = config.partition.as_ref().and_then(|p| p.origin.as_deref());
+    match name {
+        Some(name) => Origin::find(context, name, config).await.map(Some),
+        None => Ok(None),
     }
 }
 

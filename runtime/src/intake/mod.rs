@@ -11,10 +11,12 @@ mod gaps;
 mod jetstream;
 mod known;
 mod lanes;
+mod partitions;
 mod pause;
 mod pending;
 mod pull;
 mod requests;
+mod sharing;
 
 use crate::event::{Delivery, OrderingKey, Recalled, SubjectPattern};
 use crate::provision::Create;
@@ -29,6 +31,7 @@ use budget::Budget;
 pub use config::{Config, Source};
 pub use known::{Known, known};
 pub use lanes::Lanes;
+pub use partitions::{Partition, PartitionBy, Partitions};
 pub use pause::Pause;
 
 /// Replayed events that may be in flight at once.
@@ -40,6 +43,16 @@ pub type Handler = lanes::Handler<Delivery>;
 /// The message that a request for a replay means, or why it never can be told.
 pub type RecallAnswer = Result<Recalled, String>;
 
+/// Whether it is our turn to take events. It may close for a while, and for good.
+pub trait Gate: Send + Sync {
+    /// Whether it is open now.
+    fn is_open(&self) -> bool;
+    /// Whether it never will be again.
+    fn is_closed_for_good(&self) -> bool;
+    /// Waits until it is open; false when it will not be.
+    fn opened(&self) -> BoxFuture<'_, bool>;
+}
+
 /// Finds what a request for a replay means.
 pub trait Recall: Send + Sync {
     /// What `request` means. An outer error passes: it is asked again.
@@ -47,6 +60,7 @@ pub trait Recall: Send + Sync {
 }
 
 /// Where the requests for replays come from, and who knows what they mean.
+#[derive(Clone)]
 pub struct Replays {
     /// The stream.
     pub stream: &'static str,
@@ -68,8 +82,10 @@ pub struct Parts {
     pub handler: Handler,
     /// Brings dead letters back.
     pub replays: Replays,
-    /// Holds it.
-    pub pause: Pause,
+    /// Says whether events may be taken.
+    pub gate: Arc<dyn Gate>,
+    /// How far it is, and the wish to hold it.
+    pub gauge: Gauge,
 }
 
 /// How far an intake is, while it runs.
@@ -80,6 +96,15 @@ pub struct Gauge {
 }
 
 impl Gauge {
+    /// Nothing taken yet, of at most `max_bytes`.
+    #[must_use]
+    pub fn new(max_bytes: u64, pause: Pause) -> Self {
+        Self {
+            budget: Arc::new(Budget::new(max_bytes)),
+            pause,
+        }
+    }
+
     /// Messages that were taken and are not settled.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
@@ -130,6 +155,27 @@ pub async fn check(
     consumer::check(context, config).await
 }
 
+/// Finds or makes what [`Intake::open`] will need for a JetStream source, and leaves the positions of consumers alone: another
+/// runtime may be at work.
+///
+/// # Errors
+/// [`IntakeError`] naming what is missing and what to do.
+pub async fn prepare(
+    context: &async_nats::jetstream::Context,
+    config: &Config,
+    replays: &Replays,
+) -> Result<(), IntakeError> {
+    sharing::share_out(context, config).await?;
+    for number in 0..config.n_partitions() {
+        let config = config.of_partition(number);
+        for config in [&config, &of_replays(&config, replays)] {
+            let stream = consumer::find_stream(context, config).await?;
+            consumer::find_consumer(&stream.stream, config).await?;
+        }
+    }
+    Ok(())
+}
+
 /// One pipeline's intake, found to be startable.
 pub struct Intake {
     config: Config,
@@ -140,8 +186,8 @@ pub struct Intake {
     tasks: Tasks,
     metrics: Arc<PipelineMetrics>,
     shutdown: Shutdown,
-    budget: Arc<Budget>,
-    pause: Pause,
+    gate: Arc<dyn Gate>,
+    gauge: Gauge,
 }
 
 enum Opened {
@@ -164,14 +210,15 @@ impl Intake {
             shutdown,
             handler,
             replays,
-            pause,
+            gate,
+            gauge,
         } = parts;
         let source = match &config.source {
             Source::JetStream { .. } => Opened::JetStream(Box::new(
                 jetstream::JetStream::open(context.clone(), config, None).await?,
             )),
             Source::Core { .. } => {
-                let core = core::Core::open(context.client(), config, &pause).await?;
+                let core = core::Core::open(context.client(), config, &gauge.pause).await?;
                 Opened::Core(Box::new(core))
             }
         };
@@ -189,30 +236,24 @@ impl Intake {
             tasks,
             metrics,
             shutdown,
-            budget: Arc::new(Budget::new(config.max_bytes)),
-            pause,
+            gate,
+            gauge,
         })
-    }
-
-    /// How far it is.
-    #[must_use]
-    pub fn gauge(&self) -> Gauge {
-        Gauge {
-            budget: self.budget.clone(),
-            pause: self.pause.clone(),
-        }
     }
 
     /// Takes events in until the shutdown begins, then waits for those at work, at most `grace`.
     /// Returns whether all of them ended.
     pub async fn run(self, grace: Duration) -> bool {
+        // Events and replays.
+        let _at_work = [self.gauge.pause.work(), self.gauge.pause.work()];
         let at = |config| jetstream::Surroundings {
-            budget: &self.budget,
-            pause: &self.pause,
+            budget: &self.gauge.budget,
+            pause: &self.gauge.pause,
             config,
             lanes: &self.lanes,
             metrics: &self.metrics,
             shutdown: &self.shutdown,
+            gate: &self.gate,
         };
         let events = async {
             match self.source {
@@ -235,12 +276,20 @@ impl Intake {
 
 /// The settings of a pipeline's second source: its own dead letters, into the same lanes.
 fn of_replays(config: &Config, replays: &Replays) -> Config {
+    let mut partition = config.partition.clone();
+    let mut durable = replays.durable.clone();
+    if let Some(partition) = &mut partition {
+        partition.origin = None;
+        partition.whole = Some(durable.clone());
+        durable = format!("{durable}@{}", partition.number);
+    }
     Config {
+        partition,
         source: Source::JetStream {
             stream: replays.stream.to_owned(),
             subjects: vec![replays.subjects.clone()],
             create: Create::Check,
-            durable: replays.durable.clone(),
+            durable,
         },
         max_events: config.max_events.min(REPLAYS),
         ..config.clone()

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::watch;
 
-/// The sources of a pipeline: its own, and its replays.
-const SOURCES: usize = 2;
-
 /// Whether the pipeline is to be paused. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Pause {
     wished: watch::Receiver<bool>,
     n_held: Arc<AtomicUsize>,
+    /// Sources that are at work.
+    n_sources: Arc<AtomicUsize>,
 }
 
 /// A source that takes nothing, as long as this lives.
@@ -24,6 +23,7 @@ impl Pause {
         Self {
             wished,
             n_held: Arc::default(),
+            n_sources: Arc::default(),
         }
     }
 
@@ -36,7 +36,7 @@ impl Pause {
     /// Whether no source takes anything.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.n_held.load(Ordering::Acquire) == SOURCES
+        self.n_held.load(Ordering::Acquire) >= self.n_sources.load(Ordering::Acquire)
     }
 
     /// Waits until it is to be paused, or is not any more.
@@ -53,6 +53,12 @@ impl Pause {
     pub(super) fn hold(&self) -> Held {
         self.n_held.fetch_add(1, Ordering::AcqRel);
         Held(self.n_held.clone())
+    }
+
+    /// Counts a source as at work, until what is given back is dropped.
+    pub(super) fn work(&self) -> Held {
+        self.n_sources.fetch_add(1, Ordering::AcqRel);
+        Held(self.n_sources.clone())
     }
 }
 

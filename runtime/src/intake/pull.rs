@@ -4,6 +4,7 @@
 //! known nor kept alive while the reader holds back. Here a message is asked for only when it can be
 //! taken at once: nothing lies in between.
 
+use super::Gate;
 use super::budget::Budget;
 use crate::shutdown::Shutdown;
 use async_nats::jetstream::consumer::{Consumer, pull};
@@ -14,8 +15,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-/// How long the server holds a request open when it has nothing to give.
-pub(super) const EXPIRES: Duration = Duration::from_secs(30);
 /// How often the server says that it holds the request open.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Without a word for so long, the request is lost.
@@ -108,6 +107,18 @@ enum Waited {
     Nothing,
 }
 
+/// How messages are asked for.
+pub(super) struct Asking {
+    /// Messages of one request.
+    pub(super) batch: usize,
+    /// How long the server holds a request open when it has nothing to give.
+    pub(super) expires: Duration,
+    /// What may be in flight.
+    pub(super) budget: Arc<Budget>,
+    /// Nothing is asked for while it is closed.
+    pub(super) gate: Arc<dyn Gate>,
+}
+
 /// The messages of one consumer, as far as there is room for them.
 pub(super) struct Pull {
     client: Client,
@@ -115,9 +126,10 @@ pub(super) struct Pull {
     subscriber: Subscriber,
     inbox: String,
     n_requests: u64,
-    /// Messages of one request.
     batch: usize,
+    expires: Duration,
     budget: Arc<Budget>,
+    gate: Arc<dyn Gate>,
     demand: Demand,
     open: Option<Open>,
     n_connects: u64,
@@ -126,16 +138,21 @@ pub(super) struct Pull {
 }
 
 impl Pull {
-    /// Pulls from `consumer`, at most `batch` messages with one request.
+    /// Pulls from `consumer` as `asking` says.
     ///
     /// # Errors
     /// When the connection is gone.
     pub(super) async fn begin(
         client: Client,
         consumer: Consumer<pull::Config>,
-        batch: usize,
-        budget: Arc<Budget>,
+        asking: Asking,
     ) -> Result<Self, String> {
+        let Asking {
+            batch,
+            expires,
+            budget,
+            gate,
+        } = asking;
         let inbox = client.new_inbox();
         let n_connects = n_connects(&client);
         let subscriber = client
@@ -152,7 +169,9 @@ impl Pull {
             inbox,
             n_requests: 0,
             batch,
+            expires,
             budget,
+            gate,
             open: None,
             n_connects,
             look,
@@ -205,6 +224,17 @@ impl Pull {
     /// Waits for a message, with a request open as soon as there is room.
     async fn wait(&mut self, shutdown: &Shutdown) -> Result<Waited, String> {
         if self.open.is_none() {
+            let gate = self.gate.clone();
+            if !gate.is_open() {
+                tokio::select! {
+                    () = shutdown.begun() => return Ok(Waited::Nothing),
+                    message = self.subscriber.next() => return Ok(Waited::Message(message)),
+                    opened = gate.opened() => if !opened {
+                        shutdown.begun().await;
+                        return Ok(Waited::Nothing);
+                    },
+                }
+            }
             let demand = &self.demand;
             let asked = tokio::select! {
                 () = shutdown.begun() => return Ok(Waited::Nothing),
@@ -230,9 +260,9 @@ impl Pull {
         let inbox = format!("{}.{}", self.inbox, self.n_requests);
         let batch = pull::BatchConfig {
             batch: n_messages,
-            expires: Some(EXPIRES),
+            expires: Some(self.expires),
             max_bytes: max_bytes.min(i64::MAX as usize),
-            idle_heartbeat: HEARTBEAT,
+            idle_heartbeat: HEARTBEAT.min(self.expires / 2),
             ..Default::default()
         };
         self.consumer

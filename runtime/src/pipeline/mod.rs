@@ -14,7 +14,7 @@ use crate::plugin::{Secrets, Session, Slot, Version};
 use crate::rate::Limiter;
 use crate::shutdown::Shutdown;
 use crate::telemetry::PipelineMetrics;
-use crate::txn::Coordinator;
+use crate::txn::{Applied, Coordinator, Tenure};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ pub struct Parts {
     pub secrets: Arc<Secrets>,
     /// Counts its events.
     pub metrics: Arc<PipelineMetrics>,
-    /// Ends its waits; given by itself where it stops at a failure.
+    /// Ends all its work; given by itself where it stops at a failure.
     pub shutdown: Shutdown,
 }
 
@@ -80,13 +80,13 @@ impl Pipeline {
         }
     }
 
-    /// Takes one delivery from its envelope to its settlement.
-    pub async fn handle(&self, delivery: Delivery) {
+    /// Takes one delivery, which came under `tenure`, from its envelope to its settlement.
+    pub async fn handle(&self, delivery: Delivery, tenure: &Tenure) {
         self.metrics.received.increment();
         if delivery.past.is_some() {
             self.metrics.replayed.increment();
         }
-        let (mut work, receipt) = Work::begin(delivery);
+        let (mut work, receipt) = Work::begin(delivery, tenure.clone());
         fault::reach(Point::Taken).await;
         let disposition = match self.has_ended(&work).await {
             Some(true) => {
@@ -137,13 +137,10 @@ impl Pipeline {
                     }
                     work.pass = pass;
                 }
-                Step::Wait(pause) if self.shutdown.pause(pause).await => {
+                Step::Wait(pause) if work.tenure.shutdown().pause(pause).await => {
                     self.metrics.retries.increment();
                 }
-                Step::Wait(_) => {
-                    self.metrics.given_back.increment();
-                    return Disposition::GiveBack;
-                }
+                Step::Wait(_) => return self.leave(),
             }
         }
     }
@@ -192,7 +189,10 @@ impl Pipeline {
         if let Err(step) = self.admit(work, &plan).await {
             return step;
         }
-        let applied = self.coordinator.apply(&plan, &work.envelope).await;
+        let applied = self
+            .coordinator
+            .apply(&plan, &work.envelope, &work.tenure)
+            .await;
         match outcome::after_apply(applied, work.conflicts < CONFLICTS) {
             outcome::After::End => {
                 held.release();
@@ -214,7 +214,14 @@ impl Pipeline {
             }
             outcome::After::Retry(failure) => Box::pin(self.try_again(work, failure)).await,
             outcome::After::Dead(failure) => Box::pin(self.give_up(work, failure)).await,
+            outcome::After::Leave => Step::End(self.leave()),
         }
+    }
+
+    /// Whoever is next takes the event.
+    fn leave(&self) -> Disposition {
+        self.metrics.given_back.increment();
+        Disposition::GiveBack
     }
 
     async fn try_again(&self, work: &mut Work, failure: outcome::Fault) -> Step {
@@ -242,6 +249,8 @@ impl Pipeline {
     async fn give_up(&self, work: &mut Work, failure: outcome::Fault) -> Step {
         match self.on_failure {
             OnFailure::DeadLetter => self.bury(work, failure).await,
+            // Whoever took over comes to its own end.
+            OnFailure::Stop if !work.tenure.held().await => Step::End(self.leave()),
             OnFailure::Stop => self.stop(work, &failure),
         }
     }
@@ -269,8 +278,14 @@ impl Pipeline {
         let mut n_failed = 1;
         loop {
             fault::reach(Point::LetterPending).await;
-            let applied = self.coordinator.apply(&plan, &work.envelope).await;
-            if applied == crate::txn::Applied::Done {
+            let applied = self
+                .coordinator
+                .apply(&plan, &work.envelope, &work.tenure)
+                .await;
+            if applied == Applied::Replaced {
+                return Step::End(self.leave());
+            }
+            if applied == Applied::Done {
                 fault::reach(Point::LetterStored).await;
                 if !self.mark(&plan, work).await {
                     return Step::End(Disposition::GiveBack);
@@ -306,10 +321,8 @@ impl Pipeline {
         };
         let pause = policy.pause_after(*n_failed, work.seed());
         *n_failed += 1;
-        let goes_on = self
-            .shutdown
-            .pause(pause.unwrap_or(self.retry.longest))
-            .await;
+        let pause = pause.unwrap_or(self.retry.longest);
+        let goes_on = work.tenure.shutdown().pause(pause).await;
         if !goes_on {
             self.metrics.given_back.increment();
         }

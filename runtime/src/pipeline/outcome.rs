@@ -78,6 +78,8 @@ pub(super) enum After {
     Retry(Fault),
     /// Give up.
     Dead(Fault),
+    /// Leave it to another runtime.
+    Leave,
 }
 
 impl Outcome {
@@ -117,6 +119,7 @@ impl Fault {
 pub(super) fn after_apply(applied: Applied, may_think_again: bool) -> After {
     match applied {
         Applied::Done => After::End,
+        Applied::Replaced => After::Leave,
         Applied::Conflict(_) if may_think_again => After::Think { counted: true },
         // Whoever overtook it is done, so this ends.
         Applied::Overtaken(_) => After::Think { counted: false },
@@ -187,6 +190,7 @@ mod tests {
             }],
         };
         assert_eq!(after_apply(Applied::Done, false), After::End);
+        assert_eq!(after_apply(Applied::Replaced, true), After::Leave);
         let again = after_apply(Applied::Conflict(setback()), true);
         assert_eq!(again, After::Think { counted: true });
         let again = after_apply(Applied::Overtaken("x".into()), false);

@@ -7,7 +7,7 @@ use crate::event::{
     Original, Outcome, Past, PlannedEffect, Receipt, Report,
 };
 use crate::plugin::{Secrets, Version};
-use crate::txn::Pass;
+use crate::txn::{Pass, Tenure};
 use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -29,6 +29,8 @@ pub(super) struct Work {
     pub(super) pass: Option<Pass>,
     /// How it ended, where somebody waits to hear it.
     report: Option<Report>,
+    /// The right to act on it.
+    pub(super) tenure: Tenure,
     is_event: bool,
     original: Original,
     /// Failed attempts, and what targets accepted, before and since a replay.
@@ -39,7 +41,7 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn begin(delivery: Delivery) -> (Self, Receipt) {
+    pub(super) fn begin(delivery: Delivery, tenure: Tenure) -> (Self, Receipt) {
         let Delivery {
             original,
             envelope,
@@ -54,6 +56,7 @@ impl Work {
                 n_effects: 0,
                 standing: Vec::new(),
             }),
+            tenure,
             is_event: fault.is_none(),
             envelope,
             fault,

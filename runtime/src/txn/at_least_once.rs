@@ -1,7 +1,7 @@
 //! `guarantee = "at-least-once"`: effects one after the other, then the plugins' state. No marker:
 //! what is sent twice is deduplicated by its message id, or seen to be there by its sequence.
 
-use super::{Applied, Coordinator, Setback};
+use super::{Applied, Coordinator, Setback, Tenure};
 use crate::event::{Accepted, Envelope, Plan, PlannedEffect, encode_hash};
 use crate::fault::{self, Point};
 use crate::plugin::{State, StateError};
@@ -10,25 +10,39 @@ use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
 impl Coordinator {
-    pub(super) async fn apply_at_least_once(&self, plan: &Plan, envelope: &Envelope) -> Applied {
+    pub(super) async fn apply_at_least_once(
+        &self,
+        plan: &Plan,
+        envelope: &Envelope,
+        tenure: &Tenure,
+    ) -> Applied {
         match &self.state {
             Some(state) if !plan.writes.is_empty() => {
-                Box::pin(self.apply_with_state(state, plan, envelope)).await
+                Box::pin(self.apply_with_state(state, plan, envelope, tenure)).await
             }
-            _ => self.apply_effects(plan, envelope).await,
+            _ => self.apply_effects(plan, envelope, tenure).await,
         }
     }
 
-    async fn apply_with_state(&self, state: &State, plan: &Plan, envelope: &Envelope) -> Applied {
+    async fn apply_with_state(
+        &self,
+        state: &State,
+        plan: &Plan,
+        envelope: &Envelope,
+        tenure: &Tenure,
+    ) -> Applied {
         // Seen to hold before the first effect, and held until the state is written: an event that
         // has to be thought again has sent nothing.
         let _guard = self.state_locks.acquire(plan).await;
         if let Err(error) = state.check(&plan.reads).await {
             return of_state_error(error, Vec::new());
         }
-        match self.apply_effects(plan, envelope).await {
+        match self.apply_effects(plan, envelope, tenure).await {
             Applied::Done => {}
             other => return other,
+        }
+        if !tenure.held().await {
+            return Applied::Replaced;
         }
         match state.commit(&plan.writes).await {
             Ok(()) => Applied::Done,
@@ -36,7 +50,7 @@ impl Coordinator {
         }
     }
 
-    async fn apply_effects(&self, plan: &Plan, envelope: &Envelope) -> Applied {
+    async fn apply_effects(&self, plan: &Plan, envelope: &Envelope, tenure: &Tenure) -> Applied {
         for (index, effect) in plan.effects.iter().enumerate() {
             let setback = |error: String| Setback {
                 place: effect.target.to_string(),
@@ -49,6 +63,10 @@ impl Coordinator {
             let Some(target) = self.targets.get(&effect.target) else {
                 return Applied::Refused(setback("there is no such target".to_owned()));
             };
+            // As late as can be: what is sent after that is on its way already.
+            if !tenure.held().await {
+                return Applied::Replaced;
+            }
             match target.apply(effect, &self.cause(effect, envelope)).await {
                 Answer::Applied => {}
                 Answer::Conflict(error) => {

@@ -1,23 +1,14 @@
 //! Marks of events that ended, on the stream `TX`: what lets a second copy be known as one.
 
+use super::stream::{STREAM, TxStream};
 use crate::event::Origin;
 use crate::provision::Provision;
-use async_nats::HeaderMap;
-use async_nats::header::NATS_MESSAGE_TTL;
 use async_nats::jetstream;
-use async_nats::jetstream::stream::{
-    self, DirectGetErrorKind, DiscardPolicy, LastRawMessageErrorKind,
-};
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The stream of transactions.
-const STREAM: &str = "TX";
-/// What its subjects begin with.
-const SUBJECTS: &str = "tx.>";
 /// How long the server may take to say whether there is a marker.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -51,8 +42,7 @@ pub struct MarkerError {
 
 /// The markers of one pipeline. Subjects are `tx.done.PIPELINE.K`.
 pub struct Markers {
-    context: jetstream::Context,
-    stream: stream::Stream,
+    stream: TxStream,
     pipeline: Arc<str>,
     horizon: Duration,
 }
@@ -69,32 +59,9 @@ impl Markers {
         provision: &Provision,
     ) -> Result<Self, MarkerError> {
         let attempted = format!("cannot open the stream {STREAM} for `dedupe` of `{pipeline}`");
-        let config = stream::Config {
-            name: STREAM.to_owned(),
-            description: Some("Transactions of Syncline".to_owned()),
-            subjects: vec![SUBJECTS.to_owned()],
-            // A marker that does not fit must be refused, never push out another.
-            discard: DiscardPolicy::New,
-            allow_direct: true,
-            allow_message_ttl: true,
-            allow_atomic_publish: true,
-            deny_delete: true,
-            num_replicas: provision.replicas,
-            ..Default::default()
-        };
-        let stream = context
-            .get_or_create_stream(config)
-            .await
-            .map_err(|error| failed(&attempted, &error))?;
-        let found = &stream.cached_info().config;
-        provision.compare(STREAM, found.num_replicas);
-        if !found.allow_message_ttl || found.subjects != [SUBJECTS] {
-            let cause = format!("it does not hold `{SUBJECTS}` with `allow_msg_ttl`");
-            return Err(failed(&attempted, &cause));
-        }
+        let stream = TxStream::open(context, provision).await;
         Ok(Self {
-            context: context.clone(),
-            stream,
+            stream: stream.map_err(|cause| failed(&attempted, &cause))?,
             pipeline: pipeline.into(),
             horizon,
         })
@@ -107,33 +74,15 @@ impl Markers {
     pub(super) async fn has_ended(&self, origin: &Origin) -> Result<bool, MarkerError> {
         let subject = self.subject(origin);
         let attempted = || format!("cannot read the marker {subject}");
-        let payload = match tokio::time::timeout(PATIENCE, self.last(&subject)).await {
-            Ok(Ok(Some(payload))) => payload,
+        let message = match tokio::time::timeout(PATIENCE, self.stream.last(&subject)).await {
+            Ok(Ok(Some(message))) => message,
             Ok(Ok(None)) => return Ok(false),
             Ok(Err(cause)) => return Err(failed(&attempted(), &cause)),
             Err(_) => return Err(failed(&attempted(), &"no answer in time")),
         };
-        let marker: Marker =
-            serde_json::from_slice(&payload).map_err(|error| failed(&attempted(), &error))?;
+        let marker: Marker = serde_json::from_slice(&message.payload)
+            .map_err(|error| failed(&attempted(), &error))?;
         Ok(marker.generation >= origin.generation)
-    }
-
-    /// The last message of a subject as the stream's leader has it. A follower, which may answer a
-    /// direct get, may not have it yet; where there is none, that is the cheaper way.
-    async fn last(&self, subject: &str) -> Result<Option<Bytes>, String> {
-        let config = &self.stream.cached_info().config;
-        if config.num_replicas <= 1 && config.allow_direct {
-            return match self.stream.direct_get_last_for_subject(subject).await {
-                Ok(message) => Ok(Some(message.payload)),
-                Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-                Err(error) => Err(error.to_string()),
-            };
-        }
-        match self.stream.get_last_raw_message_by_subject(subject).await {
-            Ok(message) => Ok(Some(message.payload)),
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-            Err(error) => Err(error.to_string()),
-        }
     }
 
     /// Keeps in mind how the event ended.
@@ -148,15 +97,8 @@ impl Markers {
             generation: origin.generation,
         };
         let body = serde_json::to_vec(&marker).map_err(|error| failed(&attempted, &error))?;
-        let mut headers = HeaderMap::new();
-        headers.insert(NATS_MESSAGE_TTL, format!("{}s", self.horizon.as_secs()));
-        let published = self
-            .context
-            .publish_with_headers(subject, headers, body.into())
-            .await;
-        let ack = published.map_err(|error| failed(&attempted, &error))?;
-        ack.await.map_err(|error| failed(&attempted, &error))?;
-        Ok(())
+        let written = self.stream.write(subject, body.into(), self.horizon);
+        written.await.map_err(|cause| failed(&attempted, &cause))
     }
 
     fn subject(&self, origin: &Origin) -> String {

@@ -2,8 +2,10 @@
 
 mod admission;
 mod at_least_once;
+mod lease;
 mod markers;
 mod state_locks;
+mod stream;
 
 use crate::dead_letter::DeadLetters;
 use crate::event::{Accepted, DeadLetter, Envelope, Plan};
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use markers::Ended;
 
 pub use admission::Pass;
+pub use lease::{Holder, Lease, LeaseError, Members, Presence, Tenure, holders};
 pub use markers::{MarkerError, Markers};
 
 /// Applies the plans of one pipeline.
@@ -42,6 +45,8 @@ pub enum Applied {
     Unknown(Setback),
     /// A target is there and nobody speaks for it now: apply it again, however often it takes.
     Away(Setback),
+    /// The lease is lost: whoever has it now applies the plan.
+    Replaced,
 }
 
 /// How far a plan came, and what stopped it.
@@ -93,11 +98,11 @@ impl Coordinator {
         self.dead_letters.is_connected()
     }
 
-    /// Changes the world as `plan` says, because of `envelope`.
-    pub async fn apply(&self, plan: &Plan, envelope: &Envelope) -> Applied {
+    /// Changes the world as `plan` says, because of `envelope`, as long as `tenure` allows it.
+    pub async fn apply(&self, plan: &Plan, envelope: &Envelope, tenure: &Tenure) -> Applied {
         match &plan.dead_letter {
-            Some(letter) => Box::pin(self.store(letter)).await,
-            None => self.apply_at_least_once(plan, envelope).await,
+            Some(letter) => Box::pin(self.store(letter, tenure)).await,
+            None => self.apply_at_least_once(plan, envelope, tenure).await,
         }
     }
 
@@ -121,7 +126,7 @@ impl Coordinator {
         Box::pin(markers.mark(&envelope.origin, state)).await
     }
 
-    async fn store(&self, letter: &DeadLetter) -> Applied {
+    async fn store(&self, letter: &DeadLetter, tenure: &Tenure) -> Applied {
         if fault::breaks(Promise::LetterFirst) {
             let (dead_letters, letter) = (self.dead_letters.clone(), letter.clone());
             fault::later(async move {
@@ -129,6 +134,9 @@ impl Coordinator {
                 drop(dead_letters.store(&letter).await);
             });
             return Applied::Done;
+        }
+        if !tenure.held().await {
+            return Applied::Replaced;
         }
         match self.dead_letters.store(letter).await {
             Ok(()) => Applied::Done,

@@ -1,0 +1,152 @@
+//! A pipeline's post: who holds its lease works there, the others stand by.
+
+use super::AppError;
+use crate::event::Delivery;
+use crate::intake::{self, Gate, Gauge, Handler, Intake, IntakeError, Replays};
+use crate::pipeline::Pipeline;
+use crate::shutdown::Shutdown;
+use crate::telemetry::PipelineMetrics;
+use crate::txn::{Lease, Tenure};
+use async_nats::jetstream;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::warn;
+
+/// The pause before an intake is opened that could not be.
+const REOPEN: Duration = Duration::from_millis(500);
+
+/// A pipeline that is ready to be worked on.
+pub(super) struct Post {
+    parts: Parts,
+    /// None: the source needs no lease.
+    lease: Option<Lease>,
+    /// Where it is our turn already.
+    opened: Option<(Tenure, Intake)>,
+}
+
+/// What work at a post needs.
+pub(super) struct Parts {
+    pub(super) context: jetstream::Context,
+    pub(super) config: intake::Config,
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) replays: Replays,
+    pub(super) metrics: Arc<PipelineMetrics>,
+    pub(super) shutdown: Shutdown,
+    pub(super) gauge: Gauge,
+}
+
+/// The right to act, as the intake sees it.
+struct OfTenure(Tenure);
+
+impl Gate for OfTenure {
+    fn is_open(&self) -> bool {
+        self.0.holds()
+    }
+
+    fn is_closed_for_good(&self) -> bool {
+        self.0.has_ended()
+    }
+
+    fn opened(&self) -> BoxFuture<'_, bool> {
+        self.0.held().boxed()
+    }
+}
+
+impl Post {
+    /// Finds or makes what the work will need, and begins it when it is our turn; no event is taken
+    /// yet.
+    ///
+    /// # Errors
+    /// [`AppError`] naming what is missing or wrong.
+    pub(super) async fn open(parts: Parts, lease: Option<Lease>) -> Result<Self, AppError> {
+        let tenure = match &lease {
+            Some(lease) => lease.take_if_free(&parts.shutdown).await?,
+            None => Some(Tenure::unleased(parts.shutdown.child())),
+        };
+        let opened = match tenure {
+            Some(tenure) => {
+                let intake = parts.open(&tenure).await?;
+                Some((tenure, intake))
+            }
+            None => None,
+        };
+        Ok(Self {
+            parts,
+            lease,
+            opened,
+        })
+    }
+
+    /// Works until the shutdown, whenever it is our turn; then waits for events at work, at most
+    /// `grace`. Returns whether all of them ended.
+    pub(super) async fn work(self, grace: Duration) -> bool {
+        let Self {
+            parts,
+            lease,
+            opened,
+        } = self;
+        let mut drained = true;
+        if let Some((tenure, intake)) = opened {
+            drained = parts.run(lease.as_ref(), &tenure, intake, grace).await;
+        }
+        let Some(lease) = lease else { return drained };
+        while let Some(tenure) = lease.acquire(&parts.shutdown).await {
+            match parts.open(&tenure).await {
+                Ok(intake) => drained = parts.run(Some(&lease), &tenure, intake, grace).await,
+                Err(error) => {
+                    let pipeline = &parts.config.pipeline;
+                    warn!(%pipeline, %error, "intake not opened, trying again");
+                    lease.end(&tenure, true).await;
+                    parts.shutdown.pause(REOPEN).await;
+                }
+            }
+        }
+        drained
+    }
+}
+
+impl Parts {
+    async fn open(&self, tenure: &Tenure) -> Result<Intake, IntakeError> {
+        let (pipeline, right) = (self.pipeline.clone(), tenure.clone());
+        let handler: Handler = Arc::new(move |delivery: Delivery| {
+            let (pipeline, right) = (pipeline.clone(), right.clone());
+            async move { pipeline.handle(delivery, &right).await }.boxed()
+        });
+        let parts = intake::Parts {
+            metrics: self.metrics.clone(),
+            shutdown: tenure.shutdown().clone(),
+            handler,
+            replays: self.replays.clone(),
+            gate: Arc::new(OfTenure(tenure.clone())),
+            gauge: self.gauge.clone(),
+        };
+        Intake::open(&self.context, &self.config, parts).await
+    }
+
+    async fn run(
+        &self,
+        lease: Option<&Lease>,
+        tenure: &Tenure,
+        intake: Intake,
+        grace: Duration,
+    ) -> bool {
+        let needed_elsewhere = async {
+            if let Some(lease) = lease {
+                lease.needed_elsewhere(tenure.shutdown()).await;
+                tenure.shutdown().begin();
+            }
+        };
+        let (drained, ()) = futures::join!(intake.run(grace), needed_elsewhere);
+        if !drained {
+            warn!(pipeline = %self.config.pipeline, ?grace,
+                "events at work did not end in time: they come again");
+        }
+        // What is still at work may not be, and whoever waits finds out by itself.
+        if let Some(lease) = lease {
+            lease.end(tenure, drained).await;
+        }
+        drained
+    }
+}

@@ -1,0 +1,200 @@
+//! The stream `TX`: made when it is missing, and read where its leader is.
+
+use crate::provision::Provision;
+use async_nats::HeaderMap;
+use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL};
+use async_nats::jetstream;
+use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{
+    self, DirectGetErrorKind, DiscardPolicy, LastRawMessageErrorKind,
+};
+use bytes::Bytes;
+use std::time::Duration;
+
+/// The stream of transactions.
+pub(super) const STREAM: &str = "TX";
+/// What its subjects begin with.
+const SUBJECTS: &str = "tx.>";
+
+/// The stream, found to serve its purpose.
+#[derive(Clone)]
+pub(super) struct TxStream {
+    context: jetstream::Context,
+    stream: stream::Stream,
+    /// With how many replicas it is made again.
+    n_replicas: usize,
+}
+
+/// What became of a write on the condition that nobody else wrote first.
+pub(super) enum Written {
+    /// It is there, at this position.
+    At(u64),
+    /// Somebody else was first.
+    TooLate,
+}
+
+impl TxStream {
+    /// Opens the stream, making it when it is missing.
+    ///
+    /// # Errors
+    /// When JetStream refuses or does not answer, or a stream of that name serves another purpose.
+    pub(super) async fn open(
+        context: &jetstream::Context,
+        provision: &Provision,
+    ) -> Result<Self, String> {
+        let stream = context
+            .get_or_create_stream(settings(provision.replicas))
+            .await
+            .map_err(|error| error.to_string())?;
+        let found = &stream.cached_info().config;
+        provision.compare(STREAM, found.num_replicas);
+        if !found.allow_message_ttl || found.subjects != [SUBJECTS] {
+            return Err(format!(
+                "it does not hold `{SUBJECTS}` with `allow_msg_ttl`"
+            ));
+        }
+        Ok(Self {
+            context: context.clone(),
+            stream,
+            n_replicas: provision.replicas,
+        })
+    }
+
+    /// Makes the stream again, where somebody has deleted it.
+    ///
+    /// # Errors
+    /// When JetStream refuses or does not answer.
+    pub(super) async fn restore(&self) -> Result<(), String> {
+        let found = self
+            .context
+            .get_or_create_stream(settings(self.n_replicas))
+            .await;
+        found.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// The stream, when somebody has made it.
+    ///
+    /// # Errors
+    /// When JetStream does not answer.
+    pub(super) async fn find(context: &jetstream::Context) -> Result<Option<Self>, String> {
+        use jetstream::ErrorCode;
+        use jetstream::context::GetStreamErrorKind;
+        match context.get_stream(STREAM).await {
+            Ok(stream) => Ok(Some(Self {
+                context: context.clone(),
+                n_replicas: stream.cached_info().config.num_replicas,
+                stream,
+            })),
+            Err(error) => match error.kind() {
+                GetStreamErrorKind::JetStream(error)
+                    if error.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+                {
+                    Ok(None)
+                }
+                _ => Err(error.to_string()),
+            },
+        }
+    }
+
+    /// The client that the stream is reached with.
+    pub(super) fn client(&self) -> async_nats::Client {
+        self.context.client()
+    }
+
+    /// The stream itself.
+    pub(super) fn stream(&self) -> &stream::Stream {
+        &self.stream
+    }
+
+    /// The last message of a subject as the stream's leader has it. A follower, which may answer a
+    /// direct get, may not have it yet; where there is none, that is the cheaper way.
+    ///
+    /// # Errors
+    /// When the server does not say.
+    pub(super) async fn last(&self, subject: &str) -> Result<Option<StreamMessage>, String> {
+        let config = &self.stream.cached_info().config;
+        if config.num_replicas <= 1 && config.allow_direct {
+            return match self.stream.direct_get_last_for_subject(subject).await {
+                Ok(message) => Ok(Some(message)),
+                Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error.to_string()),
+            };
+        }
+        match self.stream.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Writes a message that expires after `ttl`.
+    ///
+    /// # Errors
+    /// When it is not known to be there.
+    pub(super) async fn write(
+        &self,
+        subject: String,
+        body: Bytes,
+        ttl: Duration,
+    ) -> Result<(), String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_MESSAGE_TTL, format!("{}s", ttl.as_secs()));
+        let published = self
+            .context
+            .publish_with_headers(subject, headers, body)
+            .await;
+        let ack = published.map_err(|error| error.to_string())?;
+        ack.await.map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    /// Writes a message where the last one of its subject is still at `expected` (0: there is none).
+    ///
+    /// # Errors
+    /// When it is not known whether it is there.
+    pub(super) async fn replace(
+        &self,
+        subject: &str,
+        expected: u64,
+        body: Bytes,
+        ttl: Option<Duration>,
+    ) -> Result<Written, String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
+        if let Some(ttl) = ttl {
+            headers.insert(NATS_MESSAGE_TTL, format!("{}s", ttl.as_secs()));
+        }
+        let published = self
+            .context
+            .publish_with_headers(subject.to_owned(), headers, body)
+            .await;
+        let answer = match published {
+            Ok(ack) => ack.await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(ack) => Ok(Written::At(ack.sequence)),
+            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => {
+                Ok(Written::TooLate)
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+fn settings(num_replicas: usize) -> stream::Config {
+    stream::Config {
+        name: STREAM.to_owned(),
+        description: Some("Transactions of Syncline".to_owned()),
+        subjects: vec![SUBJECTS.to_owned()],
+        // A marker that does not fit must be refused, never push out another.
+        discard: DiscardPolicy::New,
+        allow_direct: true,
+        allow_message_ttl: true,
+        allow_atomic_publish: true,
+        deny_delete: true,
+        num_replicas,
+        ..Default::default()
+    }
+}
