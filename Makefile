@@ -52,9 +52,9 @@ EVENTS ?= 20000
 SEED ?= 1
 GUARANTEE ?= at-least-once
 SCENARIO ?= kill
-CHAOS := CHAOS_EVENTS=$(EVENTS) CHAOS_SEED=$(SEED) CHAOS_HITS=$(HITS) CHAOS_REPORT=$(CARGO_TARGET_DIR)/chaos.json
+CHAOS := CHAOS_EVENTS=$(EVENTS) CHAOS_SEED=$(SEED) CHAOS_HITS=$(HITS) CHAOS_RUNTIMES=$(RUNTIMES) CHAOS_REPORT=$(CARGO_TARGET_DIR)/chaos.json
 
-chaos: build ## kill -9 of everything under load, and a judge; EVENTS=n SEED=n HITS=n JSON=1
+chaos: build ## kill -9 of everything under load, and a judge; EVENTS=n SEED=n HITS=n RUNTIMES=1|2 JSON=1
 	@.ci/setup test
 	@if [ "$(GUARANTEE)/$(SCENARIO)" != at-least-once/kill ]; then \
 		echo "make chaos: GUARANTEE=$(GUARANTEE) SCENARIO=$(SCENARIO) is not available yet;" \

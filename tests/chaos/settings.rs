@@ -11,6 +11,8 @@ pub(super) struct Settings {
     pub(super) seed: u64,
     /// How often each named point must be died at, at least.
     pub(super) hits: u64,
+    /// Runtimes at a time: one at work, and one that stands by if there are 2.
+    pub(super) runtimes: u64,
     /// A promise that the program breaks, to see that the judge notices.
     pub(super) broken: Option<String>,
     /// What is done to the processes; none: what the size asks for.
@@ -23,6 +25,7 @@ impl Default for Settings {
             events: 5_000,
             seed: 1,
             hits: 1,
+            runtimes: 1,
             broken: None,
             schedule: None,
         }
@@ -30,7 +33,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// `CHAOS_EVENTS`, `CHAOS_SEED` and `CHAOS_HITS`, as `make chaos` sets them.
+    /// `CHAOS_EVENTS`, `CHAOS_SEED`, `CHAOS_HITS` and `CHAOS_RUNTIMES`, as `make chaos` sets them.
     pub(super) fn of_the_environment() -> Self {
         let default = Self::default();
         let events = number("CHAOS_EVENTS").unwrap_or(default.events);
@@ -39,6 +42,7 @@ impl Settings {
             events,
             seed: number("CHAOS_SEED").unwrap_or(default.seed),
             hits: number("CHAOS_HITS").unwrap_or(if full { 5 } else { default.hits }),
+            runtimes: number("CHAOS_RUNTIMES").unwrap_or(2),
             ..default
         }
     }

@@ -18,6 +18,8 @@ const TRIES: u64 = 2;
 /// How many events there are at most beyond the one that a blow waits for: in a long run more than
 /// the pipeline takes at once, so that it has its hands full.
 const AHEAD: u64 = 1_500;
+/// How long a runtime whose lease was lost while it stood still may try to go on.
+const WAKE: Duration = Duration::from_millis(300);
 /// The longest moment between a blow's time and the blow.
 const JITTER_MS: u64 = 40;
 
@@ -27,6 +29,8 @@ struct Storm<'a> {
     publisher: &'a Publisher,
     rng: Rng,
     config: PathBuf,
+    /// The runtime that takes over when the one at work goes.
+    standby: Option<Process>,
     ahead: u64,
     n_runs: u64,
     kills: BTreeMap<&'static str, u64>,
@@ -50,6 +54,7 @@ pub(super) async fn run(settings: &Settings) -> Report {
         publisher: &publisher,
         rng: Rng::with_seed(settings.seed),
         config,
+        standby: None,
         ahead: ahead(&schedule, settings),
         n_runs: 0,
         kills: BTreeMap::new(),
@@ -162,14 +167,21 @@ impl Storm<'_> {
 
     /// No runtime is left, and where the point asks for it, events that it had begun are.
     async fn make_way(&mut self, point: &str, running: Option<Process>, until: u64) {
-        let running = match running {
-            None if point == "set-back" => self.ready().await,
-            None => return,
-            Some(running) => running,
+        let standby = self.standby.take();
+        let running = match (running, standby) {
+            (Some(running), standby) => {
+                // Nobody but the one that is to die takes over.
+                standby.into_iter().for_each(|standby| self.kill(standby));
+                running
+            }
+            (None, Some(standby)) => standby,
+            (None, None) if point == "set-back" => self.ready().await,
+            (None, None) => return,
         };
         self.wait_for(until).await;
         self.allow(until + self.ahead);
         if point == "set-back" {
+            self.standby.take().into_iter().for_each(|s| self.kill(s));
             self.catch_at_work(&running).await;
         }
         self.kill(running);
@@ -204,6 +216,12 @@ impl Storm<'_> {
                 stall(time).await;
                 running.resume();
                 *self.stops.entry("runtime").or_default() += 1;
+                if self.standby.is_some() {
+                    // Its lease may be lost by now. It wakes with its hands full, and goes.
+                    stall(WAKE).await;
+                    self.kill(running);
+                    return None;
+                }
             }
             Blow::StopServer(time) => {
                 self.env.nats.pause();
@@ -224,7 +242,11 @@ impl Storm<'_> {
     /// Waits for the death of an armed runtime, at most until there is nothing left to do. Gives
     /// whether it died of its fault.
     async fn dies(&mut self, mut armed: Process) -> bool {
-        let mut ended = false;
+        let mut ended = !armed.is_ready().await;
+        if !ended && self.settings.runtimes > 1 {
+            // It takes over from the one that dies.
+            self.standby = Some(self.started().await);
+        }
         eventually("the armed program dies", async || {
             ended = armed.has_ended();
             ended || self.publisher.has_caught_up().await
@@ -262,18 +284,31 @@ impl Storm<'_> {
         Process::launch(&config, &faults.join(" "))
     }
 
-    /// Starts it without another fault, and waits until it takes events.
+    /// The runtime at work, and one that stands by where the run asks for it.
     async fn ready(&mut self) -> Process {
-        let mut running = self.start("");
-        let ready = running.is_ready().await;
-        assert!(ready, "{}", running.log());
+        let running = match self.standby.take() {
+            Some(standby) => standby,
+            None => self.started().await,
+        };
+        if self.settings.runtimes > 1 {
+            self.standby = Some(self.started().await);
+        }
         running
+    }
+
+    /// Starts the program without another fault, and waits until it takes events or stands by.
+    async fn started(&mut self) -> Process {
+        let mut started = self.start("");
+        let ready = started.is_ready().await;
+        assert!(ready, "{}", started.log());
+        started
     }
 
     /// No more blows: everything is to end. Gives how many events did not.
     async fn calm(&mut self, last: Option<Process>) -> u64 {
         drop(last);
-        let running = self.ready().await;
+        drop(self.standby.take());
+        let running = self.started().await;
         let (mut left, mut looks) = (u64::MAX, 0);
         while left > 0 && looks < 6_000 {
             stall(Duration::from_millis(10)).await;

@@ -71,6 +71,7 @@ stages = ["probe"]
 to = [{ target = "search" }, { target = "crm" }, { target = "audit" }]
 guarantee = "at-least-once"
 dedupe = { horizon = "1h" }
+lease = "2s"
 retry = { attempts = 50, backoff = "5ms..200ms" }
 limits = { events = 512 }
 "#;

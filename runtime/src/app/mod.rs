@@ -1,6 +1,7 @@
 //! How the rooms are joined: from a configuration to a runtime, and to its end.
 
 mod connection;
+mod notices;
 mod permissions;
 mod post;
 mod refusal;
@@ -203,7 +204,7 @@ impl App {
         let targets = Arc::new(targets);
         let dead_letters = DeadLetters::open(&context, &config.nats.provision()).await?;
         let wishes = Wishes::open(&context, &config.nats.provision()).await?;
-        say_whether_one_replica_is_enough(&client, &config);
+        notices::say_whether_one_replica_is_enough(&client, &config);
         let surroundings = Surroundings {
             secrets: Arc::new(secrets(&config)),
             retrieve: Some(Arc::new(retrieve::FromTargets::new(targets.clone()))),
@@ -319,7 +320,7 @@ impl App {
 
 impl Shared {
     async fn open(&self, config: &pipeline::Config) -> Result<Ready, AppError> {
-        say_what_holds(config);
+        notices::say_what_holds(config);
         let metrics = self.surroundings.metrics.pipeline(&config.name);
         let shutdown = self.shutdown.child();
         let stages = config
@@ -411,37 +412,6 @@ impl Shared {
         let pipeline = (config.name.as_str(), config.intake.n_partitions());
         let calling = (self.presence.clone(), &self.tasks);
         Members::join(pipeline, patience, calling, shutdown.clone()).await
-    }
-}
-
-/// What a user might otherwise only find out later.
-fn say_what_holds(config: &pipeline::Config) {
-    use crate::intake::Source;
-    let pipeline = &config.name;
-    if config.to.is_empty() {
-        warn!(%pipeline, "the pipeline has no `to`: events that still stand after the last stage \
-            are dropped and counted as unrouted");
-    }
-    match &config.intake.source {
-        Source::Core { .. } => warn!(%pipeline, "core NATS sends nothing again: an event that is \
-            lost before it ends is lost"),
-        Source::JetStream { .. } => {
-            let shared_out = match &config.intake.partitions {
-                Some(_) => "the runtimes with this pipeline share its partitions out among them",
-                None => "one runtime at a time handles the events, further ones stand by",
-            };
-            info!(%pipeline, partitions = config.intake.n_partitions(), "{shared_out}");
-        }
-    }
-}
-
-/// In a cluster, what one server alone holds goes with that server's disk.
-fn say_whether_one_replica_is_enough(client: &async_nats::Client, config: &Config) {
-    if config.nats.replicas == 1 && client.server_info().cluster.is_some() {
-        warn!(
-            "the server is one of a cluster, and what Syncline makes there (dead letters among it) \
-            has one replica: `replicas = 3` under [nats] keeps three of what is made from then on"
-        );
     }
 }
 

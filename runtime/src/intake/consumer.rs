@@ -3,6 +3,7 @@
 use super::IntakeError;
 use super::config::{Config, Source};
 use super::fit::{Misfit, description, is_own, misfits};
+use super::position::Position;
 use crate::event::SubjectPattern;
 use crate::fault::{self, Point};
 use crate::provision::Create;
@@ -18,50 +19,6 @@ use tracing::{info, warn};
 const LONGEST_PULL: Duration = Duration::from_secs(30);
 /// Between two looks whether the requests of others are over.
 const LOOK: Duration = Duration::from_millis(50);
-
-/// Where an intake stands in its stream and in its consumer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Position {
-    /// Up to where events may have been worked on before.
-    newest: u64,
-    /// Whether the stream may hold later ones that an earlier run has met: nobody was asked.
-    is_open: bool,
-    /// The number of the consumer's last delivery.
-    delivered: u64,
-}
-
-impl Position {
-    /// Passes `sequence`; true when it may have been worked on before: by an earlier run, whose
-    /// answers the server may have forgotten, or by this one. What comes after the last message of
-    /// the stream (`is_last`) is new in any case.
-    pub(super) fn pass(&mut self, sequence: u64, is_last: bool) -> bool {
-        let maybe_seen = self.is_open || sequence <= self.newest;
-        self.newest = self.newest.max(sequence);
-        self.is_open &= !is_last;
-        maybe_seen
-    }
-
-    /// Counts the consumer's deliveries. One that went elsewhere holds an event that must come before
-    /// those behind it.
-    ///
-    /// # Errors
-    /// When deliveries are missing before this one.
-    pub(super) fn count(&mut self, delivery: u64) -> Result<(), String> {
-        let missing = delivery.saturating_sub(self.delivered + 1);
-        self.delivered = delivery;
-        if missing > 0 {
-            return Err(format!(
-                "{missing} messages of the consumer went elsewhere or got lost"
-            ));
-        }
-        Ok(())
-    }
-
-    /// The same place in the stream; deliveries are counted on from `reopened`.
-    pub(super) fn continue_at(&mut self, reopened: Self) {
-        self.delivered = reopened.delivered;
-    }
-}
 
 /// How long the server holds a request for messages when it has nothing to give. What a runtime that
 /// hangs has asked for must be over by the time another one takes its place: its last sign of life is
@@ -496,50 +453,5 @@ pub(super) fn unreachable(
         pipeline: config.pipeline.clone(),
         attempted,
         cause: error.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_an_earlier_run_or_this_one_has_met_may_have_been_seen() {
-        let mut position = Position {
-            newest: 5,
-            is_open: false,
-            delivered: 0,
-        };
-        let seen: Vec<_> = [4, 5, 6, 7, 6, 8]
-            .map(|sequence| position.pass(sequence, false))
-            .into();
-        assert_eq!(seen, [true, true, false, false, true, false]);
-    }
-
-    #[test]
-    fn where_nobody_asked_all_may_have_been_seen_until_the_stream_is_at_its_end() {
-        let mut position = Position {
-            newest: 5,
-            is_open: true,
-            delivered: 0,
-        };
-        let passed = [(6, false), (7, true), (8, false), (7, true), (9, true)];
-        let seen = passed.map(|(sequence, is_last)| position.pass(sequence, is_last));
-        assert_eq!(seen, [true, true, false, true, false]);
-    }
-
-    #[test]
-    fn deliveries_that_went_elsewhere_are_noticed() {
-        let mut position = Position {
-            newest: 0,
-            is_open: false,
-            delivered: 4,
-        };
-        assert!(position.count(5).is_ok());
-        // The server counts from an earlier number when it was killed.
-        assert!(position.count(3).is_ok());
-        assert!(position.count(4).is_ok());
-        assert!(position.count(6).unwrap_err().starts_with("1 messages"));
-        assert!(position.count(7).is_ok());
     }
 }

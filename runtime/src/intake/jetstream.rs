@@ -3,9 +3,10 @@
 use super::answers::{Answers, Leaving};
 use super::budget::Budget;
 use super::config::{Config, Source};
-use super::consumer::{Position, find_stream, open_consumer, pull_expires};
+use super::consumer::{find_stream, open_consumer, pull_expires};
 use super::decode::{Before, Stream, decode, original};
 use super::gaps::{Gaps, Row};
+use super::position::Position;
 use super::pull::{Asking, Pull, size};
 use super::sharing::Origin;
 use super::{DeliveryLanes, Gate, IntakeError, Pause, Recall};

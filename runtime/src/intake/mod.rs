@@ -14,6 +14,7 @@ mod lanes;
 mod partitions;
 mod pause;
 mod pending;
+mod position;
 mod pull;
 mod requests;
 mod sharing;

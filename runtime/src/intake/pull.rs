@@ -241,6 +241,10 @@ impl Pull {
                 message = self.subscriber.next() => return Ok(Waited::Message(message)),
                 asked = self.budget.until(|free| demand.ask(free)) => asked,
             };
+            // It may have taken long until there was room.
+            if !self.gate.is_open() {
+                return Ok(Waited::Nothing);
+            }
             self.request(asked).await?;
         }
         tokio::select! {

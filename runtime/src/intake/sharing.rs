@@ -34,7 +34,7 @@ pub(super) fn of_partition(config: &Config, number: u32) -> Config {
             stream,
             subjects,
             durable,
-            ..
+            create,
         },
     ) = (&config.partitions, &config.source)
     else {
@@ -60,7 +60,11 @@ pub(super) fn of_partition(config: &Config, number: u32) -> Config {
                 .iter()
                 .filter_map(|text| text.parse().ok())
                 .collect(),
-            create: Create::Check,
+            // What the whole pipeline needs was made before.
+            create: match create {
+                Create::Adopt if !is_hashed => Create::Adopt,
+                _ => Create::Check,
+            },
             durable: own,
         },
         max_events: config.max_events.div_ceil(n_partitions),

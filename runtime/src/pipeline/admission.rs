@@ -4,25 +4,32 @@ use super::Pipeline;
 use super::outcome::{Fault, Step};
 use super::work::Work;
 use crate::event::{Disposition, Plan};
+use crate::plugin::Held;
 use crate::txn::Pass;
+use futures::FutureExt as _;
 use std::future::Future;
 
 impl Pipeline {
     /// Waits until the pipeline's rate allows another event; false when the shutdown came before.
-    pub(super) async fn may_begin(&self) -> bool {
+    pub(super) async fn may_begin(&self, work: &Work) -> bool {
         match &self.limiter {
-            Some(limiter) => self.unless_shut_down(limiter.turn()).await.is_some(),
+            Some(limiter) => self.unless_shut_down(work, limiter.turn()).await.is_some(),
             None => true,
         }
     }
 
-    /// What `wait` comes to; none when the shutdown came before: the event is given back.
-    pub(super) async fn unless_shut_down<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+    /// What `wait` comes to; none when the shutdown came before, or the lease was lost: the event is
+    /// given back.
+    pub(super) async fn unless_shut_down<T>(
+        &self,
+        work: &Work,
+        wait: impl Future<Output = T>,
+    ) -> Option<T> {
         tokio::select! {
             // What need not wait goes on.
             biased;
             waited = wait => Some(waited),
-            () = self.shutdown.begun() => {
+            () = work.tenure.shutdown().begun() => {
                 self.metrics.given_back.increment();
                 None
             }
@@ -30,11 +37,21 @@ impl Pipeline {
     }
 
     /// Waits until the plan's targets may be written; what comes in place of it when one is left
-    /// alone, or at the shutdown.
-    pub(super) async fn admit(&self, work: &Work, plan: &Plan) -> Result<(), Step> {
+    /// alone, or at the shutdown. Where it has to wait, the instances that it holds are thrown away: others
+    /// would wait for them, and theirs is an attempt.
+    pub(super) async fn admit(
+        &self,
+        work: &Work,
+        plan: &Plan,
+        held: &mut Held,
+    ) -> Result<(), Step> {
         self.check_left_alone(work, plan)?;
-        let turn = self.unless_shut_down(self.coordinator.turn(plan)).await;
-        turn.ok_or(Step::End(Disposition::GiveBack))?;
+        let mut turn = std::pin::pin!(self.coordinator.turn(plan));
+        if turn.as_mut().now_or_never().is_none() {
+            drop(std::mem::take(held));
+            let turn = self.unless_shut_down(work, turn).await;
+            turn.ok_or(Step::End(Disposition::GiveBack))?;
+        }
         // It may have fallen silent meanwhile.
         self.check_left_alone(work, plan)
     }
@@ -56,7 +73,8 @@ impl Pipeline {
     }
 
     /// An attempt that failed so is nobody's fault but the target's: it is not counted.
-    pub(super) fn hold(&self, work: &Work, failure: &Fault) -> Step {
+    pub(super) fn hold(&self, work: &mut Work, failure: &Fault) -> Step {
+        work.note_accepted(failure);
         tracing::debug!(pipeline = %self.name, event = %work.envelope.origin.id,
             error = %self.secrets.redact(&failure.error), "waiting for the target to answer");
         self.metrics.retries.increment();

@@ -93,7 +93,7 @@ impl Pipeline {
                 work.note_end(event::Outcome::Duplicate, 0);
                 Disposition::Ack
             }
-            Some(false) if self.may_begin().await => self.work_off(&mut work).await,
+            Some(false) if self.may_begin(&work).await => self.work_off(&mut work).await,
             Some(false) | None => Disposition::GiveBack,
         };
         work.answer(receipt, disposition); // the last line: nothing after the answer
@@ -131,7 +131,9 @@ impl Pipeline {
                 Step::End(disposition) => return disposition,
                 Step::Again => {}
                 Step::Hold(target) => {
-                    let pass = self.unless_shut_down(self.coordinator.pass(&target)).await;
+                    let pass = self
+                        .unless_shut_down(work, self.coordinator.pass(&target))
+                        .await;
                     if pass.is_none() {
                         return Disposition::GiveBack;
                     }
@@ -180,13 +182,13 @@ impl Pipeline {
 
     /// The only call that changes the world.
     async fn act(&self, work: &mut Work, outcome: Outcome) -> Step {
-        let (plan, held, end) = match outcome {
+        let (plan, mut held, end) = match outcome {
             Outcome::Apply { plan, held } => (plan, held, End::Done),
             Outcome::Filtered { plan, held } => (plan, held, End::Filtered),
             Outcome::Retry(failure) => return Box::pin(self.try_again(work, failure)).await,
             Outcome::Dead(failure) => return Box::pin(self.give_up(work, failure)).await,
         };
-        if let Err(step) = self.admit(work, &plan).await {
+        if let Err(step) = self.admit(work, &plan, &mut held).await {
             return step;
         }
         let applied = self
@@ -238,7 +240,9 @@ impl Pipeline {
         tracing::debug!(pipeline = %self.name, event = %work.envelope.origin.id,
             attempt = work.attempt, error = %self.secrets.redact(&failure.error), ?pause,
             "attempt failed, trying again");
-        if !away {
+        if away {
+            work.note_accepted(&failure);
+        } else {
             work.note_failure(&failure, &self.secrets);
             work.attempt += 1;
         }
@@ -269,6 +273,8 @@ impl Pipeline {
 
     /// Stores the dead letter; the event is settled only after that, however long it takes.
     async fn bury(&self, work: &mut Work, failure: outcome::Fault) -> Step {
+        // It tries the target no more, and storing the letter may take long.
+        work.pass = None;
         work.note_failure(&failure, &self.secrets);
         let letter = work.dead_letter(&self.name, &failure, &self.secrets);
         tracing::warn!(pipeline = %self.name, event = %letter.id, reason = failure.reason.as_str(),

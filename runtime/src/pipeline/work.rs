@@ -117,13 +117,18 @@ impl Work {
         self.versions = versions.to_vec();
     }
 
-    pub(super) fn note_failure(&mut self, fault: &Fault, secrets: &Secrets) {
+    /// Of an attempt that is not counted as well: a dead letter lists what targets have accepted in any.
+    pub(super) fn note_accepted(&mut self, fault: &Fault) {
         // Each attempt sends all of them: most come again.
         for accepted in &fault.accepted {
             if !self.accepted.contains(accepted) {
                 self.accepted.push(accepted.clone());
             }
         }
+    }
+
+    pub(super) fn note_failure(&mut self, fault: &Fault, secrets: &Secrets) {
+        self.note_accepted(fault);
         let history = &mut self.past.history;
         history.push(Failure {
             attempt: self.attempt,

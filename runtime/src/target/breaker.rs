@@ -146,6 +146,17 @@ impl Breaker {
         }
     }
 
+    /// Whether it would answer is not known: somebody else was away. Who tries next waits as long as
+    /// the last one did.
+    pub(super) fn put_off(&self) {
+        let mut state = self.state.lock();
+        if let State::Open { until, n_pauses } = &mut *state
+            && Instant::now() >= *until
+        {
+            *until = Instant::now() + self.pause(*n_pauses);
+        }
+    }
+
     fn turn_to(&self, is_open: bool) {
         self.metrics.set_open(is_open);
         // Lets those go on that wait for it.
@@ -185,6 +196,22 @@ mod tests {
         breaker.failed("late");
         assert!(breaker.is_open());
         assert_eq!(breaker.metrics.opened.get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_learned_nothing_is_followed_after_a_pause() {
+        let breaker = breaker();
+        for _ in 0..3 {
+            breaker.failed("late");
+        }
+        let begun = Instant::now();
+        for _ in 0..4 {
+            assert!(breaker.pass().await.is_turn());
+            breaker.put_off();
+        }
+        // Without the pause, whoever waits would try again and again, at full speed.
+        assert_eq!(begun.elapsed().as_secs(), 4);
+        assert!(breaker.is_open());
     }
 
     #[tokio::test(start_paused = true)]

@@ -186,7 +186,8 @@ impl Target {
             Answer::Unknown(error) if answer.is_silence() && is_connected() => {
                 breaker.failed(error);
             }
-            Answer::Unknown(_) | Answer::Away(_) => {}
+            Answer::Unknown(_) if !answer.is_silence() => breaker.answered(),
+            Answer::Unknown(_) | Answer::Away(_) => breaker.put_off(),
             Answer::Applied | Answer::Refused(_) | Answer::Conflict(_) => breaker.answered(),
         }
     }
