@@ -92,10 +92,11 @@ pub(super) async fn run(settings: &Settings) -> Report {
     report.judged()
 }
 
-/// Half of the events that there are for each blow.
+/// A quarter of the events that there are for each blow: whoever takes over works them off before the
+/// next one.
 fn ahead(schedule: &Schedule, settings: &Settings) -> u64 {
     let n_blows = u64::try_from(schedule.0.len()).unwrap() + 1;
-    AHEAD.min(settings.events / n_blows / 2)
+    AHEAD.min(settings.events / n_blows / 4)
 }
 
 fn expected(schedule: &Schedule) -> BTreeMap<&'static str, Fired> {
