@@ -127,6 +127,13 @@ fn compare_requests(list: &mut Misfits, found: &consumer::Config, config: &Confi
         found.max_batch.to_string(),
         format!("at least {batch}"),
     );
+    let bytes = i64::try_from(config.max_bytes).unwrap_or(i64::MAX);
+    list.compare(
+        "max_bytes",
+        found.max_bytes <= 0 || found.max_bytes >= bytes,
+        found.max_bytes.to_string(),
+        format!("at least {bytes}, the pipeline's `limits.bytes`"),
+    );
     list.compare(
         "max_expires",
         found.max_expires.is_zero() || found.max_expires >= pull_expires(config),
@@ -217,7 +224,7 @@ mod tests {
     fn each_setting_that_does_not_do_is_named_with_what_is_needed() {
         assert_eq!(misfits(&fitting(), &config()), vec![]);
         type Change = fn(&mut consumer::Config);
-        let cases: [(Change, &str); 11] = [
+        let cases: [(Change, &str); 12] = [
             (
                 |c| c.deliver_subject = Some("d".to_owned()),
                 "`deliver_subject` is `d` (a push",
@@ -250,6 +257,10 @@ mod tests {
             (
                 |c| c.max_batch = 5,
                 "`max_batch` is 5, needed is at least 100",
+            ),
+            (
+                |c| c.max_bytes = 5,
+                "`max_bytes` is 5, needed is at least 1048576, the pipeline's",
             ),
             (
                 |c| c.max_expires = Duration::from_secs(1),

@@ -53,12 +53,23 @@ fn row(seen: &Seen) -> Vec<String> {
     ]
 }
 
+/// Each runtime, with the partitions that it holds where there are several, or that it stands by.
 fn holders(runtimes: &[Holder]) -> String {
     if runtimes.is_empty() {
         return "-".to_owned();
     }
-    let names = runtimes
-        .iter()
-        .map(|holder| format!("{}/{}", holder.name, holder.runtime));
+    let held = || runtimes.iter().flat_map(|holder| &holder.partitions);
+    let (is_leased, is_shared) = (held().count() > 0, held().any(|partition| *partition > 0));
+    let names = runtimes.iter().map(|holder| {
+        let name = format!("{}/{}", holder.name, holder.runtime);
+        match holder.partitions.as_slice() {
+            [] if is_leased => format!("{name} (stands by)"),
+            partitions if is_shared => {
+                let partitions: Vec<_> = partitions.iter().map(u32::to_string).collect();
+                format!("{name} ({})", partitions.join(" "))
+            }
+            _ => name,
+        }
+    });
     names.collect::<Vec<_>>().join(", ")
 }

@@ -4,7 +4,7 @@ use async_nats::jetstream::Context;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use syncline::control::{self, PipelineState, RuntimeStatus, Wishes};
-use syncline::{dead_letter, intake};
+use syncline::{dead_letter, intake, txn};
 
 /// A pipeline as `pipeline list` shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -31,6 +31,8 @@ pub(super) struct Holder {
     pub(super) name: String,
     pub(super) state: PipelineState,
     pub(super) in_flight: u64,
+    /// The partitions that it holds; a pipeline that is not shared out has one, 0. None: it stands by.
+    pub(super) partitions: Vec<u32>,
 }
 
 /// Looks everywhere.
@@ -41,7 +43,23 @@ pub(super) async fn look(context: &Context) -> anyhow::Result<Vec<Seen>> {
         Some(wishes) => wishes.all().await?,
         None => BTreeMap::new(),
     };
-    Ok(joined(&runtimes, &consumers, &wishes))
+    let mut seen = joined(&runtimes, &consumers, &wishes);
+    note_leases(&mut seen, &txn::holders(context, None).await?);
+    Ok(seen)
+}
+
+/// Who holds what. A lease whose last heartbeat is long past, or that was given up, is nobody's.
+fn note_leases(seen: &mut [Seen], leases: &[txn::Holder]) {
+    let held = leases
+        .iter()
+        .filter(|lease| !lease.released && lease.heartbeat.is_some());
+    for lease in held {
+        let pipeline = seen.iter_mut().find(|seen| seen.pipeline == lease.pipeline);
+        let runtimes = pipeline.into_iter().flat_map(|seen| &mut seen.runtimes);
+        for runtime in runtimes.filter(|runtime| runtime.runtime == lease.owner) {
+            runtime.partitions.push(lease.partition);
+        }
+    }
 }
 
 fn joined(
@@ -74,6 +92,7 @@ fn joined(
                 name: runtime.name.clone(),
                 state: status.state,
                 in_flight: status.in_flight,
+                partitions: Vec::new(),
             });
         }
     }
@@ -168,6 +187,35 @@ mod tests {
         }
         let resumed = joined(&[], &[], &[("p".to_owned(), false)].into());
         assert_eq!(resumed, [], "nothing is left of it");
+    }
+
+    #[test]
+    fn a_runtime_is_shown_with_the_partitions_that_it_holds() {
+        let lease = |partition, owner: &str, heartbeat, released| txn::Holder {
+            pipeline: "p".to_owned(),
+            partition,
+            owner: owner.to_owned(),
+            epoch: 1,
+            heartbeat,
+            released,
+        };
+        let now = Some(std::time::Duration::ZERO);
+        let leases = [
+            lease(0, "a", now, false),
+            lease(1, "b", now, false),
+            lease(2, "a", now, false),
+            lease(3, "b", None, false),
+            lease(4, "b", now, true),
+        ];
+        let runtimes = ["a", "b", "c"].map(|name| runtime(name, PipelineState::Running));
+        let mut seen = joined(&runtimes, &[], &BTreeMap::new());
+        note_leases(&mut seen, &leases);
+        let held: Vec<_> = seen[0]
+            .runtimes
+            .iter()
+            .map(|r| r.partitions.clone())
+            .collect();
+        assert_eq!(held, [vec![0, 2], vec![1], vec![]]);
     }
 
     #[test]
