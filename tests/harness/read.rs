@@ -2,8 +2,9 @@
 
 use super::{TestEnv, eventually};
 use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::stream::Stream;
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use syncline::dead_letter::{DeadLetters, Letter, Selection};
@@ -70,23 +71,14 @@ impl TestEnv {
         if n_messages == 0 {
             return Vec::new();
         }
-        let config = pull::Config {
-            ack_policy: AckPolicy::None,
-            ..Default::default()
-        };
-        // A cluster that has just lost a server may give it to that one.
-        let mut consumer = None;
+        // A cluster that has just lost a server may give the consumer to that one.
+        let mut all = Vec::new();
         eventually("the stream is read", async || {
-            consumer = stream.create_consumer(config.clone()).await.ok();
-            consumer.is_some()
+            let read = read(&stream, n_messages).await;
+            read.map(|read| all = read).is_ok()
         })
         .await;
-        let messages = consumer.unwrap().messages().await.unwrap();
-        let messages = messages.take(n_messages);
-        messages
-            .map(|message| Message::of(&message.unwrap()))
-            .collect()
-            .await
+        all
     }
 
     /// A bucket's entries: escaped key to text.
@@ -133,4 +125,15 @@ impl TestEnv {
         let info = stream.consumer_info(durable).await.unwrap();
         (info.num_ack_pending, info.num_pending)
     }
+}
+
+async fn read(stream: &Stream, n_messages: usize) -> anyhow::Result<Vec<Message>> {
+    let config = pull::Config {
+        ack_policy: AckPolicy::None,
+        ..Default::default()
+    };
+    let consumer = stream.create_consumer(config).await?;
+    let messages = consumer.messages().await?.take(n_messages);
+    let read = messages.map(|message| message.map(|message| Message::of(&message)));
+    Ok(read.try_collect().await?)
 }
