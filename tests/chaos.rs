@@ -21,10 +21,27 @@ async fn every_event_has_its_effects_once_and_in_order_under_kill_9() {
     assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_event_has_all_of_its_effects_or_none_under_kill_9() {
+    let settings = Settings {
+        events: 5_000,
+        runtimes: 2,
+        guarantee: "atomic".to_owned(),
+        ..Settings::default()
+    };
+    let report = storm::run(&settings).await;
+    assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
+}
+
 /// A run in which the program breaks a promise, and dies where that shows.
 async fn broken(promise: &str, schedule: schedule::Schedule) -> Report {
+    broken_in("at-least-once", promise, schedule).await
+}
+
+async fn broken_in(guarantee: &str, promise: &str, schedule: schedule::Schedule) -> Report {
     let settings = Settings {
         events: 2_500,
+        guarantee: guarantee.to_owned(),
         broken: Some(promise.to_owned()),
         schedule: Some(schedule),
         ..Settings::default()
@@ -56,5 +73,11 @@ async fn the_judge_sees_a_dead_letter_that_was_stored_after_the_answer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_judge_sees_a_second_copy_that_was_not_skipped() {
     let report = broken("dedupe", schedule::Schedule::default()).await;
+    assert!(report.duplicates > 0, "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_judge_sees_an_event_that_was_decided_twice() {
+    let report = broken_in("atomic", "marker-cas", schedule::Schedule::default()).await;
     assert!(report.duplicates > 0, "{report:#?}");
 }

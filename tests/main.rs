@@ -11,6 +11,7 @@
 
 mod harness;
 
+mod atomic;
 mod chaos;
 mod cli;
 mod dead_letter;

@@ -24,6 +24,10 @@ pub enum Point {
     LetterStored,
     /// Answers were handed to the connection.
     Answered,
+    /// With `atomic`: the decision is written, and nothing of it is carried out.
+    Decided,
+    /// One decision of an earlier run was carried out again, others may not be.
+    Recovering,
     /// The consumer was set back to its ack floor, and nothing was taken since.
     SetBack,
 }
@@ -39,6 +43,8 @@ pub enum Promise {
     LetterFirst,
     /// With `dedupe`, an event that has ended is not begun again.
     Dedupe,
+    /// With `atomic`, a decision is made only where none was made before.
+    MarkerCas,
 }
 
 /// What is to go wrong.
@@ -65,7 +71,7 @@ pub struct FaultError {
     why: &'static str,
 }
 
-const POINTS: [(&str, Point); 9] = [
+const POINTS: [(&str, Point); 11] = [
     ("taken", Point::Taken),
     ("thought", Point::Thought),
     ("between-effects", Point::BetweenEffects),
@@ -75,13 +81,16 @@ const POINTS: [(&str, Point); 9] = [
     ("letter-stored", Point::LetterStored),
     ("answered", Point::Answered),
     ("set-back", Point::SetBack),
+    ("decided", Point::Decided),
+    ("recovering", Point::Recovering),
 ];
 
-const PROMISES: [(&str, Promise); 4] = [
+const PROMISES: [(&str, Promise); 5] = [
     ("order", Promise::Order),
     ("answer-last", Promise::AnswerLast),
     ("letter-first", Promise::LetterFirst),
     ("dedupe", Promise::Dedupe),
+    ("marker-cas", Promise::MarkerCas),
 ];
 
 impl Point {

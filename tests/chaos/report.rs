@@ -29,7 +29,7 @@ pub(super) struct Fired {
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Report {
     /// The guarantee of the pipeline.
-    pub(super) guarantee: &'static str,
+    pub(super) guarantee: String,
     /// What was done to the processes.
     pub(super) scenario: &'static str,
     /// What everything random rests on.

@@ -5,17 +5,20 @@ use fastrand::Rng;
 use std::time::Duration;
 
 /// The points of `syncline::fault`, and up to which time that one is reached the program dies there.
-const POINTS: [(&str, u64); 9] = [
+const POINTS: [(&str, u64); 8] = [
     ("taken", 200),
     ("thought", 200),
     ("between-effects", 200),
     ("applied", 100),
-    ("marked", 100),
-    ("letter-pending", 5),
-    ("letter-stored", 5),
+    ("letter-pending", 2),
+    ("letter-stored", 2),
     ("answered", 30),
     ("set-back", 1),
 ];
+
+/// Those that only one guarantee has.
+const AT_LEAST_ONCE: [(&str, u64); 1] = [("marked", 100)];
+const ATOMIC: [(&str, u64); 2] = [("decided", 200), ("recovering", 2)];
 
 /// One thing that is done to a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,9 +63,14 @@ impl Schedule {
     pub(super) fn of(settings: &Settings) -> Self {
         let mut rng = Rng::with_seed(settings.seed);
         let mut blows = Vec::new();
-        for (point, most) in POINTS {
+        let own: &[(&str, u64)] = match settings.guarantee.as_str() {
+            "atomic" => &ATOMIC,
+            _ => &AT_LEAST_ONCE,
+        };
+        for (point, most) in POINTS.iter().chain(own) {
             for _ in 0..settings.hits {
-                blows.push(death(point, most.min(settings.events / 150), &mut rng));
+                let most = (*most).min(settings.events / 150);
+                blows.push(death(point, most, &mut rng));
             }
         }
         let per = |events: u64, least: u64| (settings.events / events).max(least);

@@ -13,6 +13,8 @@ pub(super) struct Settings {
     pub(super) hits: u64,
     /// Runtimes at a time: one at work, and one that stands by if there are 2.
     pub(super) runtimes: u64,
+    /// What the pipeline promises.
+    pub(super) guarantee: String,
     /// A promise that the program breaks, to see that the judge notices.
     pub(super) broken: Option<String>,
     /// What is done to the processes; none: what the size asks for.
@@ -26,6 +28,7 @@ impl Default for Settings {
             seed: 1,
             hits: 1,
             runtimes: 1,
+            guarantee: "at-least-once".to_owned(),
             broken: None,
             schedule: None,
         }
@@ -33,7 +36,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// `CHAOS_EVENTS`, `CHAOS_SEED`, `CHAOS_HITS` and `CHAOS_RUNTIMES`, as `make chaos` sets them.
+    /// `CHAOS_EVENTS`, `CHAOS_SEED`, `CHAOS_HITS`, `CHAOS_RUNTIMES` and `CHAOS_GUARANTEE`, as `make chaos` sets them.
     pub(super) fn of_the_environment() -> Self {
         let default = Self::default();
         let events = number("CHAOS_EVENTS").unwrap_or(default.events);
@@ -43,6 +46,7 @@ impl Settings {
             seed: number("CHAOS_SEED").unwrap_or(default.seed),
             hits: number("CHAOS_HITS").unwrap_or(if full { 5 } else { default.hits }),
             runtimes: number("CHAOS_RUNTIMES").unwrap_or(2),
+            guarantee: std::env::var("CHAOS_GUARANTEE").unwrap_or(default.guarantee),
             ..default
         }
     }

@@ -14,10 +14,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How many deaths that did not come are tried again, for each blow.
-const TRIES: u64 = 2;
+const TRIES: u64 = 4;
 /// How many events there are at most beyond the one that a blow waits for: in a long run more than
 /// the pipeline takes at once, so that it has its hands full.
 const AHEAD: u64 = 1_500;
+/// At least so many, which is more than one chunk.
+const LEAST_AHEAD: u64 = 60;
 /// How long a runtime whose lease was lost while it stood still may try to go on.
 const WAKE: Duration = Duration::from_millis(300);
 /// The longest moment between a blow's time and the blow.
@@ -45,7 +47,8 @@ pub(super) async fn run(settings: &Settings) -> Report {
     let events = workload::events(settings);
     let publisher = Publisher::new(env.nats.connect().await);
     let config = env.folder().join("chaos.toml");
-    std::fs::write(&config, env.text(workload::CONFIG)).unwrap();
+    let text = env.text(&workload::config(&settings.guarantee));
+    std::fs::write(&config, text).unwrap();
     let schedule = settings.schedule.clone();
     let schedule = schedule.unwrap_or_else(|| Schedule::of(settings));
     let mut storm = Storm {
@@ -62,6 +65,12 @@ pub(super) async fn run(settings: &Settings) -> Report {
         fired: expected(&schedule),
     };
     env.stream("SRC", &["src.>"]).await;
+    if settings.guarantee == "atomic" {
+        // Nothing but the decisions may hold a second effect back.
+        for (name, subjects) in [("SEARCH", "search.>"), ("AUDIT", "audit.>")] {
+            env.forgetful(name, &[subjects]).await;
+        }
+    }
     let (last, ()) = tokio::join!(storm.blow(schedule), publisher.run(&events));
     let unfinished = storm.calm(last).await;
     let Storm {
@@ -72,7 +81,7 @@ pub(super) async fn run(settings: &Settings) -> Report {
     } = storm;
     let found = judge::judge(&env, &events).await;
     let report = Report {
-        guarantee: "at-least-once",
+        guarantee: settings.guarantee.clone(),
         scenario: "kill",
         seed: settings.seed,
         events: settings.events,
@@ -96,7 +105,8 @@ pub(super) async fn run(settings: &Settings) -> Report {
 /// next one.
 fn ahead(schedule: &Schedule, settings: &Settings) -> u64 {
     let n_blows = u64::try_from(schedule.0.len()).unwrap() + 1;
-    AHEAD.min(settings.events / n_blows / 4)
+    // The publisher publishes by the chunk: with less than one, it and the storm would wait for each other.
+    AHEAD.min(settings.events / n_blows / 4).max(LEAST_AHEAD)
 }
 
 fn expected(schedule: &Schedule) -> BTreeMap<&'static str, Fired> {

@@ -43,7 +43,7 @@ enum Kind {
 }
 
 /// The pipeline that the events go through.
-pub(super) const CONFIG: &str = r#"
+const CONFIG: &str = r#"
 [plugins.probe]
 path = "${PROBE}"
 
@@ -69,12 +69,17 @@ source = { stream = "SRC", subjects = ["src.>"], create = true, ack_wait = "2s" 
 key = "json:/key"
 stages = ["probe"]
 to = [{ target = "search" }, { target = "crm" }, { target = "audit" }]
-guarantee = "at-least-once"
+guarantee = "GUARANTEE"
 dedupe = { horizon = "1h" }
 lease = "2s"
 retry = { attempts = 50, backoff = "5ms..200ms" }
 limits = { events = 512 }
 "#;
+
+/// The same with what it promises.
+pub(super) fn config(guarantee: &str) -> String {
+    CONFIG.replace("GUARANTEE", guarantee)
+}
 
 /// The events of a run, in the order in which they are published.
 pub(super) fn events(settings: &Settings) -> Vec<Planned> {

@@ -22,6 +22,7 @@ mod runtime;
 use async_nats::jetstream;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use syncline::config::Config;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -171,6 +172,18 @@ impl TestEnv {
             ..Default::default()
         };
         self.js.create_stream(config).await.unwrap()
+    }
+
+    /// Makes a stream whose memory of message ids is so short that it holds hardly anything back.
+    pub(crate) async fn forgetful(&self, name: &str, subjects: &[&str]) {
+        let config = jetstream::stream::Config {
+            name: name.to_owned(),
+            subjects: subjects.iter().map(ToString::to_string).collect(),
+            allow_direct: true,
+            duplicate_window: Duration::from_millis(100),
+            ..Default::default()
+        };
+        self.js.create_stream(config).await.unwrap();
     }
 
     /// Makes a stream with three replicas.

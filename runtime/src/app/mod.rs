@@ -9,6 +9,7 @@ mod replays;
 mod retrieve;
 mod status;
 mod validate;
+mod way;
 
 use crate::config::Config;
 use crate::control::{self, ControlError, Wishes};
@@ -21,7 +22,7 @@ use crate::plugin::{
 use crate::shutdown::{Shutdown, Tasks};
 use crate::target::{self, Targets};
 use crate::telemetry::{Metrics, PipelineCounts, SeriesValue, TargetCounts};
-use crate::txn::{Coordinator, Lease, LeaseError, MarkerError, Markers, Members, Presence};
+use crate::txn::{Coordinator, Lease, LeaseError, MarkerError, Members, Presence};
 use async_nats::jetstream;
 use post::Post;
 use serde::Serialize;
@@ -327,19 +328,13 @@ impl Shared {
             .stages
             .iter()
             .filter_map(|s| self.plugins.slot(s, &config.name));
-        let markers = match config.dedupe {
-            Some(horizon) => {
-                let provision = &config.intake.provision;
-                Some(Markers::open(&self.context, &config.name, horizon, provision).await?)
-            }
-            None => None,
-        };
+        let way = way::of(&self.context, config).await?;
         let coordinator = Coordinator::new(
             &config.name,
             self.targets.clone(),
             self.surroundings.state.clone(),
             self.dead_letters.clone(),
-            markers,
+            way,
         );
         let pipeline = Arc::new(Pipeline::new(
             config,

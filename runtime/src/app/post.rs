@@ -138,7 +138,15 @@ impl Parts {
                 tenure.shutdown().begin();
             }
         };
-        let (drained, ()) = futures::join!(intake.run(grace), needed_elsewhere);
+        let work = async {
+            // Before anything new is taken: what was decided comes before it.
+            match self.pipeline.recover(tenure).await {
+                true => intake.run(grace).await,
+                false => true,
+            }
+        };
+        let (drained, ()) = futures::join!(work, needed_elsewhere);
+        self.pipeline.leave_off(tenure).await;
         if !drained {
             warn!(pipeline = %self.config.pipeline, ?grace,
                 "events at work did not end in time: they come again");

@@ -31,7 +31,7 @@ const LEAST_LEASE: Duration = Duration::from_secs(1);
 /// The words of `guarantee`; those without a value are not built yet.
 pub(super) const GUARANTEES: [(&str, Option<Guarantee>); 2] = [
     ("at-least-once", Some(Guarantee::AtLeastOnce)),
-    ("atomic", None),
+    ("atomic", Some(Guarantee::Atomic)),
 ];
 
 /// The words of `on_failure`; those without a value are not built yet.
@@ -42,8 +42,8 @@ pub(super) const ON_FAILURE: [(&str, Option<OnFailure>); 3] = [
 ];
 
 /// Why the guarantee has to be written out.
-const GUARANTEE_ADVICE: &str = "write guarantee = \"at-least-once\" (after a crash an effect may \
-    be applied again); the default will be \"atomic\", which is not available yet";
+const GUARANTEE_ADVICE: &str = "write guarantee = \"atomic\" (all effects of an event or none, once; \
+    not yet for every target) or \"at-least-once\" (after a crash an effect may be applied again)";
 
 pub(super) fn read(name: &str, entry: &Entry<'_>, around: Around<'_>) -> Option<Config> {
     let name = names::own(name, entry);
@@ -82,6 +82,10 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, around: Around<'_>) -> Option<
     if intake.as_ref().is_some_and(is_core) {
         let why = "a core NATS source has no lease: every runtime takes what it gets";
         section.refuse(&["lease"], why);
+    }
+    if guarantee == Some(Guarantee::Atomic) && intake.as_ref().is_some_and(is_core) {
+        let why = "not available yet for a core NATS source: write \"at-least-once\"";
+        section.refuse(&["guarantee"], why);
     }
     let (intake, guarantee) = (intake?, guarantee?);
     Some(Config {

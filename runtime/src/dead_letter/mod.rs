@@ -9,7 +9,7 @@ mod stream;
 pub use record::{Letter, LetterSummary};
 pub use replay::{Replayed, consumer_of, requests_for};
 pub use selection::Selection;
-pub use stream::{DeadLetterError, DeadLetters};
+pub use stream::{DeadLetterError, DeadLetters, Draft};
 
 /// The stream that dead letters lie in.
 pub const STREAM: &str = "SYNCLINE_DLQ";

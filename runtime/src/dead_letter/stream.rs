@@ -33,6 +33,17 @@ pub struct DeadLetterError {
     cause: String,
 }
 
+/// A letter as it will be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// `PIPELINE.K`.
+    pub id: String,
+    /// What it is known by: the same for every attempt at storing one failure of one copy.
+    pub message_id: String,
+    /// The letter in JSON.
+    pub body: Bytes,
+}
+
 /// The dead letters of every pipeline.
 #[derive(Clone)]
 pub struct DeadLetters {
@@ -121,6 +132,16 @@ impl DeadLetters {
     /// # Errors
     /// When it is not known to be stored.
     pub async fn store(&self, letter: &DeadLetter) -> Result<(), DeadLetterError> {
+        let draft = self.draft(letter, MARGIN).await?;
+        self.put(&draft).await
+    }
+
+    /// Writes a letter out, so that `room` bytes more fit into a message with it. A payload that is
+    /// too large for that is stored now.
+    ///
+    /// # Errors
+    /// When such a payload is not known to be stored.
+    pub async fn draft(&self, letter: &DeadLetter, room: usize) -> Result<Draft, DeadLetterError> {
         let at = OffsetDateTime::now_utc()
             .format(&Rfc3339)
             .unwrap_or_default();
@@ -132,7 +153,7 @@ impl DeadLetters {
             .client()
             .server_info()
             .max_payload
-            .saturating_sub(MARGIN);
+            .saturating_sub(room);
         if body.len() > largest {
             // Each letter's own: another of the same event must not lose it when this one is deleted.
             let object = format!("{}.{}", record.id, message_id(letter));
@@ -142,18 +163,53 @@ impl DeadLetters {
             record.payload_object = Some(object);
             body = encode(&record, &attempted)?;
         }
-        let subject = format!("{SUBJECT_PREFIX}{}", record.id);
+        Ok(Draft {
+            id: record.id,
+            message_id: message_id(letter),
+            body,
+        })
+    }
+
+    /// Stores a letter that is written out.
+    ///
+    /// # Errors
+    /// When it is not known to be stored.
+    pub async fn put(&self, draft: &Draft) -> Result<(), DeadLetterError> {
+        let attempted = format!("cannot store the dead letter {}", draft.id);
+        let subject = format!("{SUBJECT_PREFIX}{}", draft.id);
         let mut headers = HeaderMap::new();
-        headers.insert("Nats-Msg-Id", message_id(letter).as_str());
+        headers.insert("Nats-Msg-Id", draft.message_id.as_str());
         headers.insert("content-type", "application/json");
         let published = self
             .context
-            .publish_with_headers(subject, headers, body)
+            .publish_with_headers(subject, headers, draft.body.clone())
             .await;
         let ack = published.map_err(|error| failed(&attempted, &error))?;
         ack.await
             .map_err(|error| failed(&attempted, &error))
             .map(|_| ())
+    }
+
+    /// Whether a letter that is written out is stored: as the last one of its event.
+    ///
+    /// # Errors
+    /// When the stream cannot be read.
+    pub async fn holds(&self, draft: &Draft) -> Result<bool, DeadLetterError> {
+        let subject = format!("{SUBJECT_PREFIX}{}", draft.id);
+        let last = self.stream.get_last_raw_message_by_subject(&subject).await;
+        match last {
+            Ok(last) => {
+                let id = last.headers.get("Nats-Msg-Id");
+                Ok(id.is_some_and(|id| id.as_str() == draft.message_id))
+            }
+            Err(error) if error.kind() == stream::LastRawMessageErrorKind::NoMessageFound => {
+                Ok(false)
+            }
+            Err(error) => {
+                let attempted = format!("cannot look for the dead letter {}", draft.id);
+                Err(failed(&attempted, &error))
+            }
+        }
     }
 
     async fn store_payload(&self, name: &str, payload: &Bytes) -> Result<(), DeadLetterError> {

@@ -50,6 +50,8 @@ pub struct RouteConfig {
 /// What a pipeline promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guarantee {
+    /// The effects of one event are applied wholly or not at all, once.
+    Atomic,
     /// Effects are delivered one by one, the event is acked after the last one is accepted.
     AtLeastOnce,
 }

@@ -89,10 +89,7 @@ impl Pipeline {
         let (mut work, receipt) = Work::begin(delivery, tenure.clone());
         fault::reach(Point::Taken).await;
         let disposition = match self.has_ended(&work).await {
-            Some(true) => {
-                work.note_end(event::Outcome::Duplicate, 0);
-                Disposition::Ack
-            }
+            Some(true) => self.skip(&mut work),
             Some(false) if self.may_begin(&work).await => self.work_off(&mut work).await,
             Some(false) | None => Disposition::GiveBack,
         };
@@ -103,12 +100,12 @@ impl Pipeline {
     async fn has_ended(&self, work: &Work) -> Option<bool> {
         let mut n_failed = 1;
         loop {
-            match self.coordinator.has_ended(&work.envelope).await {
-                Ok(true) => {
-                    self.metrics.duplicate.increment();
-                    return Some(true);
-                }
-                Ok(false) => return Some(false),
+            match self
+                .coordinator
+                .has_ended(&work.envelope, &work.tenure)
+                .await
+            {
+                Ok(ended) => return Some(ended),
                 Err(error) => {
                     tracing::warn!(pipeline = %self.name, %error, "trying again");
                 }
@@ -117,6 +114,24 @@ impl Pipeline {
                 return None;
             }
         }
+    }
+
+    /// Another copy of the event has ended: this one has nothing to do.
+    fn skip(&self, work: &mut Work) -> Disposition {
+        self.metrics.duplicate.increment();
+        work.note_end(event::Outcome::Duplicate, 0);
+        Disposition::Ack
+    }
+
+    /// Carries out what earlier runs decided, before any event is taken under `tenure`; false when that
+    /// ends before.
+    pub async fn recover(&self, tenure: &Tenure) -> bool {
+        self.coordinator.recover(tenure).await
+    }
+
+    /// The last word of a tenure: nothing more is done under it.
+    pub async fn leave_off(&self, tenure: &Tenure) {
+        self.coordinator.leave(tenure).await;
     }
 
     /// Thinks and acts until the event has ended or is given back.
@@ -207,6 +222,7 @@ impl Pipeline {
                 work.note_end(end.outcome(), plan.effects.len());
                 Step::End(Disposition::Ack)
             }
+            outcome::After::Duplicate => Step::End(self.skip(work)),
             outcome::After::Think { counted } => {
                 work.conflicts += u32::from(counted);
                 Step::Again
@@ -290,6 +306,9 @@ impl Pipeline {
                 .await;
             if applied == Applied::Replaced {
                 return Step::End(self.leave());
+            }
+            if applied == Applied::Ended {
+                return Step::End(self.skip(work));
             }
             if applied == Applied::Done {
                 fault::reach(Point::LetterStored).await;

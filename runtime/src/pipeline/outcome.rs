@@ -72,6 +72,8 @@ impl End {
 pub(super) enum After {
     /// The event is done with.
     End,
+    /// Another copy of it was done with before.
+    Duplicate,
     /// Think again at once; counted where nobody else made progress meanwhile.
     Think { counted: bool },
     /// Try again later.
@@ -119,6 +121,7 @@ impl Fault {
 pub(super) fn after_apply(applied: Applied, may_think_again: bool) -> After {
     match applied {
         Applied::Done => After::End,
+        Applied::Ended => After::Duplicate,
         Applied::Replaced => After::Leave,
         Applied::Conflict(_) if may_think_again => After::Think { counted: true },
         // Whoever overtook it is done, so this ends.
@@ -190,6 +193,7 @@ mod tests {
             }],
         };
         assert_eq!(after_apply(Applied::Done, false), After::End);
+        assert_eq!(after_apply(Applied::Ended, true), After::Duplicate);
         assert_eq!(after_apply(Applied::Replaced, true), After::Leave);
         let again = after_apply(Applied::Conflict(setback()), true);
         assert_eq!(again, After::Think { counted: true });

@@ -7,6 +7,8 @@ use async_nats::jetstream::context::{Context, GetStreamError, GetStreamErrorKind
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{self, DirectGetErrorKind, LastRawMessageErrorKind, Stream};
 use async_nats::jetstream::{ErrorCode, kv};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A stream, as far as it is known.
 #[derive(Debug)]
@@ -15,6 +17,8 @@ pub(super) struct Holder {
     stream: Stream<()>,
     /// Its settings; none: it is taken to be there and nobody asked.
     known: Option<Box<stream::Config>>,
+    /// The highest position at which it is known to have taken something.
+    reached: AtomicU64,
 }
 
 impl Holder {
@@ -29,8 +33,12 @@ impl Holder {
         if config.create == Create::Adopt {
             return Self::adopted(context, name).await;
         }
+        let mut reached = 0;
         let found = match context.get_stream(name).await {
-            Ok(stream) => that_takes(context, config, stream.cached_info(), pattern).await?,
+            Ok(stream) => {
+                reached = stream.cached_info().state.last_sequence;
+                that_takes(context, config, stream.cached_info(), pattern).await?
+            }
             Err(error) if !is_missing(&error) => {
                 return Err(format!("asking for stream `{name}`: {error}"));
             }
@@ -53,7 +61,9 @@ impl Holder {
                 made.cached_info().config.clone()
             }
         };
-        Self::known(context, found).await
+        let holder = Self::known(context, found).await?;
+        holder.note(reached);
+        Ok(holder)
     }
 
     /// The stream of a bucket, in the same way.
@@ -102,6 +112,7 @@ impl Holder {
             name: name.to_owned(),
             stream: stream.map_err(|error| error.to_string())?,
             known: None,
+            reached: AtomicU64::new(0),
         })
     }
 
@@ -111,6 +122,33 @@ impl Holder {
             known: Some(Box::new(found)),
             ..Self::adopted(context, &name).await?
         })
+    }
+
+    /// The stream itself.
+    pub(super) fn stream(&self) -> &Stream<()> {
+        &self.stream
+    }
+
+    /// Notes that it has taken something at `position`.
+    pub(super) fn note(&self, position: u64) {
+        self.reached.fetch_max(position, Ordering::Relaxed);
+    }
+
+    /// The highest position at which it is known to have taken something.
+    pub(super) fn reached(&self) -> u64 {
+        self.reached.load(Ordering::Relaxed)
+    }
+
+    /// How long it remembers message ids; of one that is adopted nobody knows.
+    pub(super) fn remembers(&self) -> Duration {
+        let known = self.known.as_ref();
+        known.map_or(Duration::ZERO, |known| known.duplicate_window)
+    }
+
+    /// The largest message that it takes; none: as large as the server's.
+    pub(super) fn largest(&self) -> Option<usize> {
+        let largest = self.known.as_ref()?.max_message_size;
+        usize::try_from(largest).ok().filter(|largest| *largest > 0)
     }
 
     /// Whether it is only taken to be there.

@@ -92,6 +92,11 @@ impl Kv {
         })
     }
 
+    /// The stream of the bucket.
+    pub(super) fn stream(&self) -> &Holder {
+        &self.stream
+    }
+
     pub(super) async fn apply(&self, effect: &Effect, cause: &Cause) -> Answer {
         let subject = self.subject(effect.entity.as_deref(), &effect.key);
         let is_blind = effect.precondition.is_none() && effect.operation != Operation::Merge;

@@ -6,7 +6,9 @@ mod config;
 mod holder;
 mod kv;
 mod merge;
+mod promise;
 mod subject;
+mod taken;
 mod template;
 
 use crate::event::{EventId, Operation, OrderingKey, PlannedEffect};
@@ -27,6 +29,7 @@ use breaker::Breaker;
 pub use answer::Answer;
 pub use breaker::{BreakerPolicy, Pass};
 pub use config::{Config, Kind};
+pub use promise::Promise;
 pub use template::SubjectTemplate;
 
 /// What led to an effect: goes along with it as headers.
@@ -93,6 +96,8 @@ pub struct Target {
     breaker: Option<Breaker>,
     client: async_nats::Client,
     kind: Opened,
+    /// The largest message that it takes.
+    largest: usize,
     /// Whether it was away when it was last asked.
     away: AtomicBool,
 }
@@ -129,9 +134,13 @@ impl Target {
         })?;
         let name: Arc<str> = config.name.as_str().into();
         let breaker = |policy| Breaker::new(name.clone(), policy, metrics.target(&name));
+        let client = context.client();
+        let server = client.server_info().max_payload;
+        let stream = kind.holder().and_then(holder::Holder::largest);
         Ok(Self {
             breaker: config.breaker.map(breaker),
-            client: context.client(),
+            largest: stream.map_or(server, |stream| stream.min(server)),
+            client,
             name,
             timeout: config.timeout,
             limiter: config.rate.map(Limiter::new),

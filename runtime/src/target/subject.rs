@@ -47,7 +47,7 @@ impl Subject {
         if effect.precondition.is_some() {
             return Answer::Refused("a subject target has no preconditions".to_owned());
         }
-        let subject = self.template.expand(effect);
+        let subject = self.subject(effect);
         let headers = headers(planned, cause);
         let payload = match effect.operation {
             Operation::Delete => Bytes::new(),
@@ -62,11 +62,31 @@ impl Subject {
         }
         let published = async { self.context.send_publish(subject, message).await?.await };
         match published.await {
-            Ok(_) => Answer::Applied,
+            Ok(ack) => {
+                if let Some(stream) = &self.stream {
+                    stream.note(ack.sequence);
+                }
+                Answer::Applied
+            }
             Err(error) => {
                 Box::pin(of_publish_to(&error, &self.context, self.stream.as_ref())).await
             }
         }
+    }
+
+    /// Where the message of `effect` is published.
+    pub(super) fn subject(&self, effect: &Effect) -> String {
+        self.template.expand(effect)
+    }
+
+    /// Whether nobody confirms what is published.
+    pub(super) fn is_core(&self) -> bool {
+        self.core
+    }
+
+    /// The stream that takes its messages, where it is named.
+    pub(super) fn stream(&self) -> Option<&Holder> {
+        self.stream.as_ref()
     }
 
     async fn publish_core(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Answer {

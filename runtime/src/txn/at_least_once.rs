@@ -97,7 +97,7 @@ impl Coordinator {
 
     /// The same only for the same change: code that was swapped between two attempts and now asks
     /// for something else is not swallowed as a duplicate.
-    fn message_id(&self, planned: &PlannedEffect, envelope: &Envelope) -> Arc<str> {
+    pub(super) fn message_id(&self, planned: &PlannedEffect, envelope: &Envelope) -> Arc<str> {
         let effect = &planned.effect;
         let mut hash = Sha256::new();
         let parts: [&[u8]; 6] = [

@@ -290,7 +290,7 @@ impl Lease {
         info!(pipeline = %self.share.pipeline, partition = self.share.partition, epoch,
             "lease taken: this runtime is the active one");
         let right = Arc::new(Right::new(
-            epoch,
+            (self.share.partition, epoch),
             self.length,
             self.presence.clone(),
             shutdown.child(),

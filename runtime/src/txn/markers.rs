@@ -40,6 +40,15 @@ pub struct MarkerError {
     cause: String,
 }
 
+impl MarkerError {
+    pub(super) fn new(attempted: String, cause: &dyn fmt::Display) -> Self {
+        Self {
+            attempted,
+            cause: cause.to_string(),
+        }
+    }
+}
+
 /// The markers of one pipeline. Subjects are `tx.done.PIPELINE.K`.
 pub struct Markers {
     stream: TxStream,
@@ -98,7 +107,8 @@ impl Markers {
         };
         let body = serde_json::to_vec(&marker).map_err(|error| failed(&attempted, &error))?;
         let written = self.stream.write(subject, body.into(), self.horizon);
-        written.await.map_err(|cause| failed(&attempted, &cause))
+        let written = written.await.map(drop);
+        written.map_err(|cause| failed(&attempted, &cause))
     }
 
     fn subject(&self, origin: &Origin) -> String {
@@ -107,8 +117,5 @@ impl Markers {
 }
 
 fn failed(attempted: &str, error: &dyn fmt::Display) -> MarkerError {
-    MarkerError {
-        attempted: attempted.to_owned(),
-        cause: error.to_string(),
-    }
+    MarkerError::new(attempted.to_owned(), error)
 }

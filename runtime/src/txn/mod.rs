@@ -2,8 +2,15 @@
 
 mod admission;
 mod at_least_once;
+mod atomic;
+mod carry_out;
+mod floor;
 mod lease;
+mod ledger;
 mod markers;
+mod progress;
+mod record;
+mod recovery;
 mod state_locks;
 mod stream;
 
@@ -18,6 +25,7 @@ use markers::Ended;
 
 pub use admission::Pass;
 pub use lease::{Holder, Lease, LeaseError, Members, Presence, Tenure, holders};
+pub use ledger::Ledger;
 pub use markers::{MarkerError, Markers};
 
 /// Applies the plans of one pipeline.
@@ -27,7 +35,15 @@ pub struct Coordinator {
     state: Option<State>,
     state_locks: state_locks::StateLocks,
     dead_letters: DeadLetters,
-    markers: Option<Markers>,
+    way: Way,
+}
+
+/// How plans are applied.
+pub enum Way {
+    /// Effect by effect, and an event that ended is known where it leaves a marker.
+    AtLeastOnce(Option<Markers>),
+    /// Wholly or not at all, once.
+    Atomic(Ledger),
 }
 
 /// What became of a plan.
@@ -45,6 +61,8 @@ pub enum Applied {
     Unknown(Setback),
     /// A target is there and nobody speaks for it now: apply it again, however often it takes.
     Away(Setback),
+    /// Another copy of the event had ended before: nothing is to be done.
+    Ended,
     /// The lease is lost: whoever has it now applies the plan.
     Replaced,
 }
@@ -60,15 +78,25 @@ pub struct Setback {
     pub accepted: Vec<Accepted>,
 }
 
+impl Setback {
+    fn at(place: &str, error: &str) -> Self {
+        Self {
+            place: place.to_owned(),
+            error: error.to_owned(),
+            accepted: Vec::new(),
+        }
+    }
+}
+
 impl Coordinator {
-    /// A coordinator for the plans of `pipeline`. With `markers` it knows which events have ended.
+    /// A coordinator for the plans of `pipeline`.
     #[must_use]
     pub fn new(
         pipeline: &str,
         targets: Arc<Targets>,
         state: Option<State>,
         dead_letters: DeadLetters,
-        markers: Option<Markers>,
+        way: Way,
     ) -> Self {
         Self {
             pipeline: pipeline.into(),
@@ -76,7 +104,7 @@ impl Coordinator {
             state,
             state_locks: state_locks::StateLocks::default(),
             dead_letters,
-            markers,
+            way,
         }
     }
 
@@ -84,11 +112,23 @@ impl Coordinator {
     ///
     /// # Errors
     /// When that cannot be known now.
-    pub async fn has_ended(&self, envelope: &Envelope) -> Result<bool, MarkerError> {
-        match &self.markers {
-            Some(_) if fault::breaks(Promise::Dedupe) => Ok(false),
-            Some(markers) => Box::pin(markers.has_ended(&envelope.origin)).await,
-            None => Ok(false),
+    pub async fn has_ended(
+        &self,
+        envelope: &Envelope,
+        tenure: &Tenure,
+    ) -> Result<bool, MarkerError> {
+        match &self.way {
+            Way::AtLeastOnce(None) => Ok(false),
+            Way::AtLeastOnce(Some(_)) if fault::breaks(Promise::Dedupe) => Ok(false),
+            Way::AtLeastOnce(Some(markers)) => Box::pin(markers.has_ended(&envelope.origin)).await,
+            Way::Atomic(ledger) => Box::pin(self.was_decided(ledger, envelope, tenure)).await,
+        }
+    }
+
+    fn ledger(&self) -> Option<&Ledger> {
+        match &self.way {
+            Way::Atomic(ledger) => Some(ledger),
+            Way::AtLeastOnce(_) => None,
         }
     }
 
@@ -100,20 +140,24 @@ impl Coordinator {
 
     /// Changes the world as `plan` says, because of `envelope`, as long as `tenure` allows it.
     pub async fn apply(&self, plan: &Plan, envelope: &Envelope, tenure: &Tenure) -> Applied {
-        match &plan.dead_letter {
-            Some(letter) => Box::pin(self.store(letter, tenure)).await,
-            None => self.apply_at_least_once(plan, envelope, tenure).await,
+        match (&self.way, &plan.dead_letter) {
+            (Way::Atomic(ledger), _) => {
+                Box::pin(self.apply_atomic(ledger, (plan, envelope), tenure)).await
+            }
+            (Way::AtLeastOnce(_), Some(letter)) => Box::pin(self.store(letter, tenure)).await,
+            (Way::AtLeastOnce(_), None) => self.apply_at_least_once(plan, envelope, tenure).await,
         }
     }
 
-    /// Keeps in mind that the event of `envelope` ended with `plan`, which was applied. What changed
-    /// nothing is not kept: it may be thought again.
+    /// Keeps in mind that the event of `envelope` ended with `plan`, which was applied, where that is
+    /// not in the plan's own decision. What changed nothing is not kept: it may be thought again.
     ///
     /// # Errors
     /// When it is not known to be kept. The plan holds all the same: only this is to be tried again.
     pub async fn mark(&self, plan: &Plan, envelope: &Envelope) -> Result<(), MarkerError> {
-        let Some(markers) = self.markers.as_ref().filter(|_| !plan.is_empty()) else {
-            return Ok(());
+        let markers = match &self.way {
+            Way::AtLeastOnce(Some(markers)) if !plan.is_empty() => markers,
+            Way::AtLeastOnce(_) | Way::Atomic(_) => return Ok(()),
         };
         let state = match plan {
             Plan {

@@ -2,7 +2,7 @@
 
 use crate::provision::Provision;
 use async_nats::HeaderMap;
-use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL};
+use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL, NATS_ROLLUP};
 use async_nats::jetstream;
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::StreamMessage;
@@ -47,12 +47,18 @@ impl TxStream {
             .get_or_create_stream(settings(provision.replicas))
             .await
             .map_err(|error| error.to_string())?;
-        let found = &stream.cached_info().config;
+        let mut found = stream.cached_info().config.clone();
         provision.compare(STREAM, found.num_replicas);
         if !found.allow_message_ttl || found.subjects != [SUBJECTS] {
             return Err(format!(
                 "it does not hold `{SUBJECTS}` with `allow_msg_ttl`"
             ));
+        }
+        // Made by a version that knew no `atomic`.
+        if !found.allow_rollup {
+            found.allow_rollup = true;
+            let updated = context.update_stream(&found).await;
+            updated.map_err(|error| format!("setting `allow_rollup_hdrs`: {error}"))?;
         }
         Ok(Self {
             context: context.clone(),
@@ -137,7 +143,7 @@ impl TxStream {
         subject: String,
         body: Bytes,
         ttl: Duration,
-    ) -> Result<(), String> {
+    ) -> Result<u64, String> {
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_TTL, format!("{}s", ttl.as_secs()));
         let published = self
@@ -145,8 +151,23 @@ impl TxStream {
             .publish_with_headers(subject, headers, body)
             .await;
         let ack = published.map_err(|error| error.to_string())?;
-        ack.await.map_err(|error| error.to_string())?;
-        Ok(())
+        let ack = ack.await.map_err(|error| error.to_string())?;
+        Ok(ack.sequence)
+    }
+
+    /// As [`Self::replace`]; of earlier messages of the subject none is kept.
+    ///
+    /// # Errors
+    /// When it is not known whether it is there.
+    pub(super) async fn roll_up(
+        &self,
+        subject: &str,
+        expected: u64,
+        body: Bytes,
+    ) -> Result<Written, String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_ROLLUP, "sub");
+        self.write_if(subject, expected, headers, body).await
     }
 
     /// Writes a message where the last one of its subject is still at `expected` (0: there is none).
@@ -161,10 +182,20 @@ impl TxStream {
         ttl: Option<Duration>,
     ) -> Result<Written, String> {
         let mut headers = HeaderMap::new();
-        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
         if let Some(ttl) = ttl {
             headers.insert(NATS_MESSAGE_TTL, format!("{}s", ttl.as_secs()));
         }
+        self.write_if(subject, expected, headers, body).await
+    }
+
+    async fn write_if(
+        &self,
+        subject: &str,
+        expected: u64,
+        mut headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Written, String> {
+        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
         let published = self
             .context
             .publish_with_headers(subject.to_owned(), headers, body)
@@ -192,6 +223,7 @@ fn settings(num_replicas: usize) -> stream::Config {
         discard: DiscardPolicy::New,
         allow_direct: true,
         allow_message_ttl: true,
+        allow_rollup: true,
         allow_atomic_publish: true,
         deny_delete: true,
         num_replicas,

@@ -3,6 +3,7 @@
 use super::presence::Presence;
 use super::term::{Moment, Term};
 use crate::shutdown::Shutdown;
+use crate::txn::progress::Progress;
 use parking_lot::RwLock;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ struct Inner {
 /// What the keeper of a lease and those who act under it share.
 pub(super) struct Right {
     pub(super) epoch: u64,
+    partition: u32,
+    progress: Progress,
     pub(super) lease: Duration,
     term: RwLock<Term>,
     changed: watch::Sender<()>,
@@ -68,6 +71,13 @@ impl Tenure {
     #[must_use]
     pub fn epoch(&self) -> Option<u64> {
         self.inner.right.as_ref().map(|right| right.epoch)
+    }
+
+    /// Which share of the pipeline's events it is about, and how far their decisions were carried out;
+    /// none where there is no lease.
+    pub(in crate::txn) fn progress(&self) -> Option<(u32, &Progress)> {
+        let right = self.inner.right.as_deref()?;
+        Some((right.partition, &right.progress))
     }
 
     /// Whether it is allowed to act now.
@@ -126,13 +136,15 @@ impl Tenure {
 
 impl Right {
     pub(super) fn new(
-        epoch: u64,
+        (partition, epoch): (u32, u64),
         lease: Duration,
         presence: Arc<Presence>,
         shutdown: Shutdown,
     ) -> Self {
         Self {
             epoch,
+            partition,
+            progress: Progress::default(),
             lease,
             term: RwLock::default(),
             changed: watch::Sender::new(()),

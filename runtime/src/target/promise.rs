@@ -1,0 +1,58 @@
+//! What a target can promise a transaction.
+
+use super::{Opened, Target};
+use crate::event::{Operation, PlannedEffect};
+
+/// Room for the headers that an effect gets on its way.
+const MARGIN: usize = 1_024;
+
+/// What a target can promise for one effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Promise {
+    /// Once decided it is taken in the end, whatever happens to the entity meanwhile: it may wait
+    /// until after the decision.
+    Deferred,
+    /// None that a transaction could rest on, for this reason.
+    None(String),
+}
+
+impl Target {
+    /// What it promises for `planned`, as far as that is known without asking it.
+    #[must_use]
+    pub fn promise(&self, planned: &PlannedEffect) -> Promise {
+        let effect = &planned.effect;
+        let why = match &self.kind {
+            Opened::Subject(target) if target.is_core() => "core NATS confirms nothing",
+            Opened::Subject(target) if target.stream().is_none() => {
+                "its `stream` is not named, so that nobody can look what it took"
+            }
+            Opened::Subject(_) if effect.precondition.is_some() => {
+                "a subject target has no preconditions"
+            }
+            Opened::Kv(_) if effect.precondition.is_some() => {
+                "a precondition may fail after the decision"
+            }
+            Opened::Kv(_) if effect.operation == Operation::Merge => {
+                "a merge rests on what the entry holds"
+            }
+            Opened::Subject(_) | Opened::Kv(_) => return self.by_size(planned),
+        };
+        Promise::None(why.to_owned())
+    }
+
+    fn by_size(&self, planned: &PlannedEffect) -> Promise {
+        let effect = &planned.effect;
+        let headers = effect.headers.iter();
+        let headers: usize = headers
+            .map(|(name, value)| name.len() + value.len() + 4)
+            .sum();
+        // The key is in the subject, escaped, and in a header.
+        let size = effect.payload.len() + headers + effect.key.len() * 4 + MARGIN;
+        if size > self.largest {
+            let largest = self.largest;
+            let why = format!("{size} bytes with headers are more than the {largest} it takes");
+            return Promise::None(why);
+        }
+        Promise::Deferred
+    }
+}

@@ -1,0 +1,282 @@
+//! The decisions of one pipeline on the stream `TX`: each is written once, on the condition that
+//! nothing was decided about its event before.
+
+use super::lease::Tenure;
+use super::markers::MarkerError;
+use super::progress::{Progress, Saved};
+use super::record::Record;
+use super::stream::{STREAM, TxStream, Written};
+use crate::event::{EventId, Origin};
+use crate::fault::{self, Promise};
+use crate::provision::Provision;
+use async_nats::jetstream;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::warn;
+
+/// How long the server may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The pauses between two tries of what has to succeed in the end.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Room for what stands around a record in its message.
+const MARGIN: usize = 1_024;
+
+/// The decisions of one pipeline, on `tx.done.PIPELINE.K`.
+pub struct Ledger {
+    pub(super) stream: TxStream,
+    pub(super) pipeline: Arc<str>,
+    horizon: Duration,
+    /// Numbers what this process decides.
+    n_decisions: AtomicU64,
+}
+
+/// What came of a decision.
+pub(super) enum Decision {
+    /// It is made: it lies at this position, and nobody can make another.
+    Made(u64),
+    /// Another was made before.
+    Before(Box<Found>),
+    /// It is not for us to make any more.
+    Replaced,
+}
+
+/// A decision on the stream.
+pub(super) struct Found {
+    pub(super) sequence: u64,
+    pub(super) record: Record,
+}
+
+impl Found {
+    /// Under which ownership it was decided; none of a marker of `dedupe`.
+    pub(super) fn epoch(&self) -> Option<u64> {
+        let transaction = self.record.head.transaction.as_ref();
+        transaction.map(|transaction| transaction.epoch)
+    }
+}
+
+/// Up to where the decisions of a partition were carried out, on `tx.relay.PIPELINE.P`.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Checkpoint {
+    pub(super) through: u64,
+    epoch: u64,
+}
+
+impl Ledger {
+    /// Opens the stream, making it when it is missing. Decisions are kept for `horizon`.
+    ///
+    /// # Errors
+    /// When JetStream refuses or does not answer, or a stream of that name serves another purpose.
+    pub async fn open(
+        context: &jetstream::Context,
+        pipeline: &str,
+        horizon: Duration,
+        provision: &Provision,
+    ) -> Result<Self, MarkerError> {
+        let stream = TxStream::open(context, provision).await;
+        let attempted = || {
+            format!("cannot open the stream {STREAM} for `guarantee = \"atomic\"` of `{pipeline}`")
+        };
+        Ok(Self {
+            stream: stream.map_err(|cause| MarkerError::new(attempted(), &cause))?,
+            pipeline: pipeline.into(),
+            horizon,
+            n_decisions: AtomicU64::new(0),
+        })
+    }
+
+    /// A name that no other decision has: epochs only grow, and so does the number.
+    pub(super) fn new_gid(&self, origin: &Origin, (partition, epoch): (u32, u64)) -> String {
+        let n = self.n_decisions.fetch_add(1, Ordering::Relaxed);
+        format!("{}.{partition}.{epoch}.{n}", origin.id)
+    }
+
+    /// How large the body of a decision may be.
+    pub(super) fn largest(&self) -> usize {
+        let server = self.stream.client().server_info().max_payload;
+        server.saturating_sub(MARGIN)
+    }
+
+    /// Makes the decision that `body` holds, unless one was made. However long it takes: as long as it
+    /// is not known to be there or not, nothing else may be done.
+    pub(super) async fn decide(
+        &self,
+        (record, body): (&Record, Bytes),
+        origin: &Origin,
+        tenure: &Tenure,
+    ) -> Decision {
+        let subject = self.subject(&origin.id);
+        // A replay gets past the decision that the event had failed for good.
+        let (mut expected, mut is_known) = (0, origin.generation == 0);
+        let mut waiting = Waiting::default();
+        loop {
+            if !tenure.held().await {
+                return Decision::Replaced;
+            }
+            let written = if is_known {
+                self.write(&subject, expected, body.clone()).await
+            } else {
+                Ok(Written::TooLate)
+            };
+            let found = match written {
+                Ok(Written::At(sequence)) => return Decision::Made(sequence),
+                Ok(Written::TooLate) => self.find(&origin.id).await,
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok(Some(found)) if found.record.gid() == record.gid() => {
+                    return Decision::Made(found.sequence);
+                }
+                Ok(Some(found)) if found.record.head.generation >= origin.generation => {
+                    return Decision::Before(Box::new(found));
+                }
+                Ok(found) => {
+                    (expected, is_known) = (found.map_or(0, |found| found.sequence), true);
+                }
+                Err(error) => {
+                    let attempted = format!("cannot write the decision {subject}");
+                    if !waiting.wait(&attempted, &error, tenure).await {
+                        return Decision::Replaced;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn write(&self, subject: &str, expected: u64, body: Bytes) -> Result<Written, String> {
+        if fault::breaks(Promise::MarkerCas) {
+            let written = self.stream.write(subject.to_owned(), body, self.horizon);
+            return written.await.map(Written::At);
+        }
+        let written = self
+            .stream
+            .replace(subject, expected, body, Some(self.horizon));
+        in_time(written).await
+    }
+
+    /// What was decided about an event, if anything was.
+    ///
+    /// # Errors
+    /// When the server does not say.
+    pub(super) async fn find(&self, event: &EventId) -> Result<Option<Found>, String> {
+        let message = in_time(self.stream.last(&self.subject(event))).await?;
+        let Some(message) = message else {
+            return Ok(None);
+        };
+        let record = Record::decode(&message.payload);
+        Ok(Some(Found {
+            sequence: message.sequence,
+            record: record.map_err(|error| error.to_string())?,
+        }))
+    }
+
+    /// What was written down last of how far the decisions of `partition` were carried out, and where.
+    ///
+    /// # Errors
+    /// When the server does not say.
+    pub(super) async fn checkpoint(
+        &self,
+        partition: u32,
+    ) -> Result<Option<(u64, Checkpoint)>, String> {
+        let last = in_time(self.stream.last(&self.checkpoints(partition))).await?;
+        let Some(message) = last else {
+            return Ok(None);
+        };
+        let checkpoint = serde_json::from_slice(&message.payload);
+        let checkpoint = checkpoint.map_err(|error| error.to_string())?;
+        Ok(Some((message.sequence, checkpoint)))
+    }
+
+    /// Writes down how far the decisions were carried out, where that is due or `now`. What is not
+    /// written down is only looked at once more at the next takeover.
+    pub(super) async fn save(&self, tenure: &Tenure, now: bool) {
+        let (Some((partition, progress)), Some(epoch)) = (tenure.progress(), tenure.epoch()) else {
+            return;
+        };
+        let Ok(mut saved) = progress.saved.try_lock() else {
+            return;
+        };
+        let through = progress.floor.position();
+        if saved.is_due(through) || (now && through > saved.position) {
+            let checkpoint = Checkpoint { through, epoch };
+            self.save_as(partition, checkpoint, &mut saved).await;
+        }
+    }
+
+    async fn save_as(&self, partition: u32, checkpoint: Checkpoint, saved: &mut Saved) {
+        saved.at = Some(Instant::now());
+        let subject = self.checkpoints(partition);
+        let Ok(body) = serde_json::to_vec(&checkpoint) else {
+            return;
+        };
+        let written = self.stream.roll_up(&subject, saved.sequence, body.into());
+        match in_time(written).await {
+            Ok(Written::At(sequence)) => {
+                (saved.sequence, saved.position) = (sequence, checkpoint.through);
+            }
+            // It may be there, or somebody has taken over.
+            Ok(Written::TooLate) => {
+                if let Ok(Some((sequence, found))) = self.checkpoint(partition).await
+                    && found.epoch == checkpoint.epoch
+                {
+                    (saved.sequence, saved.position) = (sequence, found.through);
+                }
+            }
+            Err(error) => tracing::debug!(pipeline = %self.pipeline, %error, "no checkpoint"),
+        }
+    }
+
+    /// Takes over how far the tenure before had come.
+    pub(super) async fn resume(&self, progress: &Progress, sequence: u64, position: u64) {
+        progress.floor.begin_at(position);
+        let mut saved = progress.saved.lock().await;
+        *saved = Saved {
+            sequence,
+            ..Saved::default()
+        };
+    }
+
+    fn subject(&self, event: &EventId) -> String {
+        format!("tx.done.{}.{event}", self.pipeline)
+    }
+
+    fn checkpoints(&self, partition: u32) -> String {
+        format!("tx.relay.{}.{partition}", self.pipeline)
+    }
+}
+
+/// What has to succeed in the end is tried again after growing pauses, and said once.
+#[derive(Default)]
+pub(super) struct Waiting {
+    pause: Option<Duration>,
+}
+
+impl Waiting {
+    /// Waits; false when the tenure ends.
+    pub(super) async fn wait(
+        &mut self,
+        attempted: &str,
+        error: &(dyn Display + Sync),
+        tenure: &Tenure,
+    ) -> bool {
+        let pause = match self.pause {
+            None => {
+                warn!(%error, "{attempted}: trying again until it succeeds");
+                PAUSE
+            }
+            Some(pause) => (pause * 2).min(LONGEST_PAUSE),
+        };
+        self.pause = Some(pause);
+        tenure.shutdown().pause(pause).await
+    }
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let done = tokio::time::timeout(PATIENCE, work).await;
+    done.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+}

@@ -1,0 +1,112 @@
+//! At a takeover: what was decided and perhaps not carried out is carried out, before anything new is
+//! taken.
+
+use super::ledger::{Ledger, Waiting};
+use super::record::Record;
+use super::{Coordinator, Tenure};
+use crate::fault::{self, Point};
+use async_nats::jetstream::consumer::{Consumer, DeliverPolicy, pull};
+use futures::StreamExt as _;
+use std::fmt::Display;
+use tracing::info;
+
+impl Coordinator {
+    /// Carries out the decisions of the tenures before that may not have been, however long it takes;
+    /// false when this tenure ends before.
+    pub async fn recover(&self, tenure: &Tenure) -> bool {
+        let Some(ledger) = self.ledger() else {
+            return true;
+        };
+        let attempted = format!(
+            "cannot recover the decisions of pipeline `{}`",
+            self.pipeline
+        );
+        let mut waiting = Waiting::default();
+        loop {
+            match self.recover_once(ledger, tenure).await {
+                Ok(is_done) => return is_done,
+                Err(error) if !waiting.wait(&attempted, &error, tenure).await => return false,
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn recover_once(&self, ledger: &Ledger, tenure: &Tenure) -> Result<bool, String> {
+        let Some((partition, progress)) = tenure.progress() else {
+            return Ok(true);
+        };
+        let (checkpoint_at, through) = match ledger.checkpoint(partition).await? {
+            Some((sequence, checkpoint)) => (sequence, checkpoint.through),
+            None => (0, 0),
+        };
+        let mut decisions = Decisions::after(ledger, through).await?;
+        let (mut reached, mut n_open) = (through, 0_u64);
+        while let Some((sequence, record)) = decisions.next().await? {
+            reached = sequence;
+            let transaction = record.head.transaction.as_ref();
+            if transaction.is_some_and(|transaction| transaction.partition == partition) {
+                n_open += 1;
+                if !self.carry_out(&record, true, tenure).await {
+                    return Ok(false);
+                }
+                fault::reach(Point::Recovering).await;
+            }
+        }
+        ledger.resume(progress, checkpoint_at, reached).await;
+        progress.set_recovered(reached);
+        ledger.save(tenure, true).await;
+        if n_open > 0 {
+            info!(pipeline = %self.pipeline, partition, n_open, "decisions of an earlier run carried out");
+        }
+        Ok(true)
+    }
+
+    /// Writes down how far the tenure came, so that the next one need not look.
+    pub async fn leave(&self, tenure: &Tenure) {
+        if let Some(ledger) = self.ledger() {
+            ledger.save(tenure, true).await;
+        }
+    }
+}
+
+/// The decisions of a pipeline from one position of the stream to its end.
+struct Decisions {
+    messages: pull::Ordered,
+    pending: u64,
+}
+
+impl Decisions {
+    async fn after(ledger: &Ledger, position: u64) -> Result<Self, String> {
+        let config = pull::OrderedConfig {
+            filter_subject: format!("tx.done.{}.>", ledger.pipeline),
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: position + 1,
+            },
+            ..Default::default()
+        };
+        let consumer = ledger.stream.stream().create_consumer(config).await;
+        let consumer: Consumer<pull::OrderedConfig> = consumer.map_err(|error| failed(&error))?;
+        let pending = consumer.cached_info().num_pending;
+        let messages = consumer.messages().await.map_err(|error| failed(&error))?;
+        Ok(Self { messages, pending })
+    }
+
+    async fn next(&mut self) -> Result<Option<(u64, Record)>, String> {
+        if self.pending == 0 {
+            return Ok(None);
+        }
+        let Some(message) = self.messages.next().await else {
+            return Err(failed(&"the reading ended early"));
+        };
+        let message = message.map_err(|error| failed(&error))?;
+        let place = message.info().map_err(|error| failed(&error))?;
+        self.pending = place.pending;
+        let record = Record::decode(&message.payload);
+        let record = record.map_err(|error| failed(&format!("{}: {error}", message.subject)))?;
+        Ok(Some((place.stream_sequence, record)))
+    }
+}
+
+fn failed(error: &dyn Display) -> String {
+    format!("reading the decisions: {error}")
+}

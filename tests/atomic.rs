@@ -1,0 +1,184 @@
+//! `guarantee = "atomic"`: all effects of an event or none, once, whatever is killed when.
+
+use crate::cli::in_dir;
+use crate::harness::{Ce, PARTS, Process, TestEnv, check_law, eventually};
+use serde_json::json;
+
+const AUDIT: &str = r#"
+[targets.audit]
+kind = "subject"
+subject = "audit.all"
+stream = "AUDIT"
+create = true
+"#;
+
+fn pipeline(to: &str) -> String {
+    format!(
+        r#"
+[pipelines.p]
+source = {{ stream = "SRC", subjects = ["src.>"], create = true }}
+key = "json:/key"
+stages = ["probe"]
+to = [{to}]
+guarantee = "atomic"
+lease = "1s"
+retry = {{ attempts = 2, backoff = "1ms..1ms" }}
+"#
+    )
+}
+
+fn three_targets() -> String {
+    let to = r#"{ target = "search", entity = "c" }, { target = "crm" }, { target = "audit" }"#;
+    let parts = PARTS.replace(", state = true", "");
+    [&parts, AUDIT, &pipeline(to)].concat()
+}
+
+fn event(id: &str, n: u32) -> Ce {
+    Ce::new(id).data(json!({"key": "k", "n": n}))
+}
+
+/// The targets' streams, so forgetful that nothing but the decisions holds a second effect back.
+async fn forgetful_streams(env: &TestEnv) {
+    env.forgetful("SEARCH", &["search.>"]).await;
+    env.forgetful("AUDIT", &["audit.>"]).await;
+}
+
+/// How many messages the two streams hold, and the number in the entry.
+async fn held(env: &TestEnv) -> (u64, u64, Option<i64>) {
+    let entry = env.entry("crm", "k").await;
+    let n = entry.and_then(|entry| entry["n"].as_i64());
+    (
+        env.n_messages("SEARCH").await,
+        env.n_messages("AUDIT").await,
+        n,
+    )
+}
+
+/// Runs the program until it dies at `point`.
+async fn die_at(env: &TestEnv, config: &str, point: &str) {
+    let file = env.folder().join("atomic.toml");
+    std::fs::write(&file, env.text(config)).unwrap();
+    let mut process = Process::launch(&file, &format!("die={point}:1"));
+    eventually("the program dies", async || process.has_ended()).await;
+    let log = process.log();
+    assert!(log.contains("fault: the program dies here"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_has_its_effects_in_every_target_once() {
+    let env = TestEnv::start().await;
+    let runtime = env.run(&three_targets()).await;
+    env.send("src.a", &event("1", 1)).await;
+    env.send("src.a", &event("2", 2)).await;
+    // The same event again, with other data.
+    env.send("src.a", &event("1", 3)).await;
+    let counts = runtime.settled("p", 3).await;
+    assert_eq!((counts.done, counts.duplicate, counts.effects), (2, 1, 6));
+    check_law(&runtime.drain().await);
+    assert_eq!(held(&env).await, (2, 2, Some(2)));
+
+    let runtime = env.run(&three_targets()).await;
+    env.send("src.a", &event("2", 4)).await;
+    let counts = runtime.settled("p", 1).await;
+    assert_eq!((counts.done, counts.duplicate), (0, 1));
+    check_law(&runtime.drain().await);
+    assert_eq!(held(&env).await, (2, 2, Some(2)));
+    assert_eq!(env.n_messages_on("TX", "tx.done.p.>").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_fails_has_no_effect_and_one_letter_and_can_be_replayed() {
+    let env = TestEnv::start().await;
+    let config = three_targets();
+    let runtime = env.run(&config).await;
+    let steps = json!([{"do": "reject", "reason": "no"}]);
+    let rejected = Ce::new("1").data(json!({"key": "k", "n": 1, "steps": steps}));
+    env.send("src.a", &rejected).await;
+    env.send("src.a", &rejected).await;
+    let counts = runtime.settled("p", 2).await;
+    assert_eq!((counts.dead, counts.duplicate), (1, 1));
+    check_law(&runtime.drain().await);
+    assert_eq!(held(&env).await, (0, 0, None));
+    assert_eq!(env.letters().await.len(), 1);
+
+    let lenient = config.replace(r#"stages = ["probe"]"#, "stages = []");
+    let runtime = env.run(&lenient).await;
+    let url = env.nats.url();
+    let replay = || {
+        in_dir(
+            env.folder(),
+            &["dlq", "replay", "--pipeline", "p", "--nats", &url],
+            "",
+        )
+        .fine()
+    };
+    assert_eq!(replay(), "replayed 1\n");
+    let counts = runtime.settled("p", 1).await;
+    assert_eq!((counts.done, counts.replayed), (1, 1));
+    check_law(&runtime.drain().await);
+    assert_eq!(held(&env).await, (1, 1, Some(1)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_that_cannot_be_atomic_changes_nothing() {
+    let env = TestEnv::start().await;
+    let to = r#"{ target = "search", entity = "c" }, { target = "crm", operation = "merge" }"#;
+    let parts = PARTS.replace(", state = true", "");
+    let runtime = env.run(&[&parts, &*pipeline(to)].concat()).await;
+    env.send("src.a", &event("1", 1)).await;
+    let counts = runtime.settled("p", 1).await;
+    assert_eq!((counts.dead, counts.effects), (1, 0));
+    check_law(&runtime.drain().await);
+    assert_eq!(env.n_messages("SEARCH").await, 0);
+    let letters = env.letters().await;
+    let expected = "target `crm` refused: `merge` cannot be atomic: a merge rests on what the entry \
+        holds";
+    assert_eq!(letters[0].error, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_decided_is_carried_out_without_the_event() {
+    for point in ["decided", "between-effects", "applied"] {
+        let env = TestEnv::start().await;
+        forgetful_streams(&env).await;
+        let source = env.stream("SRC", &["src.>"]).await;
+        env.send("src.a", &event("1", 1)).await;
+        die_at(&env, &three_targets(), point).await;
+        // Only the decision is left to tell of it.
+        source.purge().await.unwrap();
+        let runtime = env.run(&three_targets()).await;
+        eventually("what was decided is done", async || {
+            held(&env).await == (1, 1, Some(1))
+        })
+        .await;
+        env.send("src.a", &event("2", 2)).await;
+        runtime.settled("p", 1).await;
+        check_law(&runtime.drain().await);
+        assert_eq!(held(&env).await, (2, 2, Some(2)), "killed when {point}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recovery_that_dies_is_done_again() {
+    let env = TestEnv::start().await;
+    forgetful_streams(&env).await;
+    env.stream("SRC", &["src.>"]).await;
+    for n in 1..=20 {
+        let key = format!("k{n}");
+        let event = Ce::new(n).data(json!({"key": key, "n": n}));
+        env.send("src.a", &event).await;
+    }
+    env.send("src.a", &event("last", 21)).await;
+    // What was decided after that stays to be looked at.
+    die_at(&env, &three_targets(), "decided").await;
+    for _ in 0..3 {
+        die_at(&env, &three_targets(), "recovering").await;
+    }
+    let runtime = env.run(&three_targets()).await;
+    eventually("every event has its effects", async || {
+        held(&env).await == (21, 21, Some(21))
+    })
+    .await;
+    check_law(&runtime.drain().await);
+    assert_eq!(held(&env).await, (21, 21, Some(21)));
+}
