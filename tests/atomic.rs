@@ -2,6 +2,7 @@
 
 use crate::cli::in_dir;
 use crate::harness::{Ce, PARTS, Process, TestEnv, check_law, eventually};
+use async_nats::jetstream::kv::Config;
 use serde_json::json;
 
 const AUDIT: &str = r#"
@@ -54,11 +55,15 @@ async fn held(env: &TestEnv) -> (u64, u64, Option<i64>) {
     )
 }
 
-/// Runs the program until it dies at `point`.
-async fn die_at(env: &TestEnv, config: &str, point: &str) {
+fn launch(env: &TestEnv, config: &str, faults: &str) -> Process {
     let file = env.folder().join("atomic.toml");
     std::fs::write(&file, env.text(config)).unwrap();
-    let mut process = Process::launch(&file, &format!("die={point}:1"));
+    Process::launch(&file, faults)
+}
+
+/// Runs the program until it dies at `point`.
+async fn die_at(env: &TestEnv, config: &str, point: &str) {
+    let mut process = launch(env, config, &format!("die={point}:1"));
     eventually("the program dies", async || process.has_ended()).await;
     let log = process.log();
     assert!(log.contains("fault: the program dies here"), "{log}");
@@ -122,17 +127,19 @@ async fn an_event_that_fails_has_no_effect_and_one_letter_and_can_be_replayed() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_that_cannot_be_atomic_changes_nothing() {
     let env = TestEnv::start().await;
-    let to = r#"{ target = "search", entity = "c" }, { target = "crm", operation = "merge" }"#;
+    let to = r#"{ target = "search", entity = "c" }, { target = "crm", operation = "merge" },
+        { target = "core" }"#;
+    let core = "\n[targets.core]\nkind = \"subject\"\nsubject = \"core.all\"\ncore = true\n";
     let parts = PARTS.replace(", state = true", "");
-    let runtime = env.run(&[&parts, &*pipeline(to)].concat()).await;
+    let runtime = env.run(&[&parts, core, &*pipeline(to)].concat()).await;
     env.send("src.a", &event("1", 1)).await;
     let counts = runtime.settled("p", 1).await;
     assert_eq!((counts.dead, counts.effects), (1, 0));
     check_law(&runtime.drain().await);
     assert_eq!(env.n_messages("SEARCH").await, 0);
+    assert!(env.kv("crm").await.is_empty());
     let letters = env.letters().await;
-    let expected = "target `crm` refused: `merge` cannot be atomic: a merge rests on what the entry \
-        holds";
+    let expected = "target `core` refused: `append` cannot be atomic: core NATS confirms nothing";
     assert_eq!(letters[0].error, expected);
 }
 
@@ -181,4 +188,156 @@ async fn a_recovery_that_dies_is_done_again() {
     .await;
     check_law(&runtime.drain().await);
     assert_eq!(held(&env).await, (21, 21, Some(21)));
+}
+
+/// A message, and a merge into each of two buckets.
+fn two_merges() -> String {
+    let to = r#"{ target = "search", entity = "c" }, { target = "crm", operation = "merge" },
+        { target = "other", operation = "merge" }"#;
+    let other = "\n[targets.other]\nkind = \"kv\"\nbucket = \"other\"\ncreate = true\n";
+    let parts = PARTS.replace(", state = true", "");
+    [&parts, other, &*pipeline(to)].concat()
+}
+
+async fn numbers(env: &TestEnv) -> (u64, Option<i64>, Option<i64>) {
+    let number = async |bucket| {
+        let entry = env.entry(bucket, "k").await;
+        entry.and_then(|entry| entry["n"].as_i64())
+    };
+    (
+        env.n_messages("SEARCH").await,
+        number("crm").await,
+        number("other").await,
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn merges_are_made_with_everything_else_or_not_at_all() {
+    let env = TestEnv::start().await;
+    let runtime = env.run(&two_merges()).await;
+    env.send("src.a", &event("1", 1)).await;
+    env.send("src.a", &event("2", 2)).await;
+    env.send("src.a", &event("1", 3)).await;
+    let counts = runtime.settled("p", 3).await;
+    assert_eq!((counts.done, counts.duplicate), (2, 1));
+    check_law(&runtime.drain().await);
+    assert_eq!(numbers(&env).await, (2, Some(2), Some(2)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_changed_is_changed_back_when_another_target_does_not_take_its_part() {
+    let env = TestEnv::start().await;
+    let full = Config {
+        bucket: "other".to_owned(),
+        max_bytes: 150,
+        ..Config::default()
+    };
+    env.js.create_key_value(full).await.unwrap();
+    let crm = env.bucket("crm").await;
+    crm.put("k", r#"{"n":0,"theirs":true}"#.into())
+        .await
+        .unwrap();
+    let runtime = env.run(&two_merges()).await;
+    env.send("src.a", &event("1", 1)).await;
+    let counts = runtime.settled("p", 1).await;
+    assert_eq!(counts.dead, 1);
+    check_law(&runtime.drain().await);
+    assert_eq!(numbers(&env).await, (0, Some(0), None));
+    let entry = env.entry("crm", "k").await.unwrap();
+    assert_eq!(entry, json!({"n": 0, "theirs": true}));
+    assert_eq!(env.letters().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_begun_and_not_decided_is_taken_back_without_the_event() {
+    for point in ["begun", "between-effects", "prepared"] {
+        let env = TestEnv::start().await;
+        let source = env.stream("SRC", &["src.>"]).await;
+        let crm = env.bucket("crm").await;
+        crm.put("k", r#"{"n":0}"#.into()).await.unwrap();
+        env.send("src.a", &event("1", 1)).await;
+        die_at(&env, &two_merges(), point).await;
+        source.purge().await.unwrap();
+        let runtime = env.run(&two_merges()).await;
+        eventually("what was begun is taken back", async || {
+            numbers(&env).await == (0, Some(0), None)
+        })
+        .await;
+        env.send("src.a", &event("2", 2)).await;
+        runtime.settled("p", 1).await;
+        check_law(&runtime.drain().await);
+        assert_eq!(
+            numbers(&env).await,
+            (1, Some(2), Some(2)),
+            "died at {point}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_takes_nothing_back_is_found_out() {
+    let env = TestEnv::start().await;
+    let source = env.stream("SRC", &["src.>"]).await;
+    env.send("src.a", &event("1", 1)).await;
+    die_at(&env, &two_merges(), "prepared").await;
+    source.purge().await.unwrap();
+    let mut broken = launch(&env, &two_merges(), "break=undo");
+    assert!(broken.is_ready().await);
+    let other = Ce::new("2").data(json!({"key": "other", "n": 2}));
+    env.send("src.a", &other).await;
+    eventually("the next event is done", async || {
+        env.n_messages("SEARCH").await == 1
+    })
+    .await;
+    drop(broken.drain().await);
+    assert_eq!(numbers(&env).await, (1, Some(1), Some(1)), "half an event");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn taking_back_that_dies_is_done_again() {
+    let env = TestEnv::start().await;
+    let crm = env.bucket("crm").await;
+    crm.put("k", r#"{"n":0}"#.into()).await.unwrap();
+    env.stream("SRC", &["src.>"]).await;
+    env.send("src.a", &event("1", 1)).await;
+    die_at(&env, &two_merges(), "prepared").await;
+    for _ in 0..2 {
+        die_at(&env, &two_merges(), "undoing").await;
+    }
+    let runtime = env.run(&two_merges()).await;
+    let counts = runtime.settled("p", 1).await;
+    assert_eq!(counts.done, 1);
+    check_law(&runtime.drain().await);
+    assert_eq!(numbers(&env).await, (1, Some(1), Some(1)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_else_changed_meanwhile_is_left_and_said() {
+    let env = TestEnv::start().await;
+    let crm = env.bucket("crm").await;
+    crm.put("k", r#"{"n":0}"#.into()).await.unwrap();
+    env.stream("SRC", &["src.>"]).await;
+    env.send("src.a", &event("1", 1)).await;
+    die_at(&env, &two_merges(), "prepared").await;
+    crm.put("k", r#"{"n":7}"#.into()).await.unwrap();
+    let runtime = env.run(&two_merges()).await;
+    let counts = runtime.settled("p", 1).await;
+    assert_eq!(counts.done, 1, "it is tried again, on what is there now");
+    check_law(&runtime.drain().await);
+    assert_eq!(numbers(&env).await, (1, Some(1), Some(1)));
+    // The record stays, for somebody to look at.
+    let log = env.messages("TX").await;
+    let kept = log
+        .iter()
+        .filter(|message| message.subject.starts_with("tx.log."));
+    let heads: Vec<serde_json::Value> = kept
+        .map(|message| {
+            let line = message.payload.split(|byte| *byte == b'\n').next().unwrap();
+            serde_json::from_slice(line).unwrap()
+        })
+        .collect();
+    assert!(
+        heads.iter().any(|head| head["state"] == "HEURISTIC"),
+        "{heads:?}"
+    );
 }

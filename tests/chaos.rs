@@ -33,6 +33,19 @@ async fn every_event_has_all_of_its_effects_or_none_under_kill_9() {
     assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_changed_before_the_decision_is_changed_back_under_kill_9() {
+    let settings = Settings {
+        events: 5_000,
+        runtimes: 2,
+        guarantee: "atomic".to_owned(),
+        merges: true,
+        ..Settings::default()
+    };
+    let report = storm::run(&settings).await;
+    assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
+}
+
 /// A run in which the program breaks a promise, and dies where that shows.
 async fn broken(promise: &str, schedule: schedule::Schedule) -> Report {
     broken_in("at-least-once", promise, schedule).await

@@ -28,6 +28,12 @@ pub enum Point {
     Decided,
     /// One decision of an earlier run was carried out again, others may not be.
     Recovering,
+    /// With `atomic`: it is written down what will be changed before the decision, and nothing is.
+    Begun,
+    /// All such changes are made, and nothing is decided.
+    Prepared,
+    /// One of them was taken back, others may not be.
+    Undoing,
     /// The consumer was set back to its ack floor, and nothing was taken since.
     SetBack,
 }
@@ -45,6 +51,8 @@ pub enum Promise {
     Dedupe,
     /// With `atomic`, a decision is made only where none was made before.
     MarkerCas,
+    /// With `atomic`, what was changed before a decision that was not made is changed back.
+    Undo,
 }
 
 /// What is to go wrong.
@@ -71,7 +79,7 @@ pub struct FaultError {
     why: &'static str,
 }
 
-const POINTS: [(&str, Point); 11] = [
+const POINTS: [(&str, Point); 14] = [
     ("taken", Point::Taken),
     ("thought", Point::Thought),
     ("between-effects", Point::BetweenEffects),
@@ -83,14 +91,18 @@ const POINTS: [(&str, Point); 11] = [
     ("set-back", Point::SetBack),
     ("decided", Point::Decided),
     ("recovering", Point::Recovering),
+    ("begun", Point::Begun),
+    ("prepared", Point::Prepared),
+    ("undoing", Point::Undoing),
 ];
 
-const PROMISES: [(&str, Promise); 5] = [
+const PROMISES: [(&str, Promise); 6] = [
     ("order", Promise::Order),
     ("answer-last", Promise::AnswerLast),
     ("letter-first", Promise::LetterFirst),
     ("dedupe", Promise::Dedupe),
     ("marker-cas", Promise::MarkerCas),
+    ("undo", Promise::Undo),
 ];
 
 impl Point {

@@ -20,6 +20,14 @@ const POINTS: [(&str, u64); 8] = [
 const AT_LEAST_ONCE: [(&str, u64); 1] = [("marked", 100)];
 const ATOMIC: [(&str, u64); 2] = [("decided", 200), ("recovering", 2)];
 
+const UNDOABLE: [(&str, u64); 5] = [
+    ("begun", 100),
+    ("prepared", 100),
+    ("decided", 100),
+    ("recovering", 1),
+    ("undoing", 1),
+];
+
 /// One thing that is done to a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Blow {
@@ -64,6 +72,7 @@ impl Schedule {
         let mut rng = Rng::with_seed(settings.seed);
         let mut blows = Vec::new();
         let own: &[(&str, u64)] = match settings.guarantee.as_str() {
+            "atomic" if settings.merges => &UNDOABLE,
             "atomic" => &ATOMIC,
             _ => &AT_LEAST_ONCE,
         };

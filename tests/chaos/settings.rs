@@ -15,6 +15,8 @@ pub(super) struct Settings {
     pub(super) runtimes: u64,
     /// What the pipeline promises.
     pub(super) guarantee: String,
+    /// Whether one of the targets is merged into, which has to be taken back when the rest fails.
+    pub(super) merges: bool,
     /// A promise that the program breaks, to see that the judge notices.
     pub(super) broken: Option<String>,
     /// What is done to the processes; none: what the size asks for.
@@ -29,6 +31,7 @@ impl Default for Settings {
             hits: 1,
             runtimes: 1,
             guarantee: "at-least-once".to_owned(),
+            merges: false,
             broken: None,
             schedule: None,
         }
@@ -36,7 +39,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// `CHAOS_EVENTS`, `CHAOS_SEED`, `CHAOS_HITS`, `CHAOS_RUNTIMES` and `CHAOS_GUARANTEE`, as `make chaos` sets them.
+    /// `CHAOS_EVENTS`, `CHAOS_SEED`, `CHAOS_HITS`, `CHAOS_RUNTIMES`, `CHAOS_GUARANTEE` and `CHAOS_MODES`, as `make chaos` sets them.
     pub(super) fn of_the_environment() -> Self {
         let default = Self::default();
         let events = number("CHAOS_EVENTS").unwrap_or(default.events);
@@ -47,6 +50,7 @@ impl Settings {
             hits: number("CHAOS_HITS").unwrap_or(if full { 5 } else { default.hits }),
             runtimes: number("CHAOS_RUNTIMES").unwrap_or(2),
             guarantee: std::env::var("CHAOS_GUARANTEE").unwrap_or(default.guarantee),
+            merges: std::env::var("CHAOS_MODES").is_ok_and(|modes| modes == "D"),
             ..default
         }
     }

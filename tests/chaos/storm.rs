@@ -47,7 +47,7 @@ pub(super) async fn run(settings: &Settings) -> Report {
     let events = workload::events(settings);
     let publisher = Publisher::new(env.nats.connect().await);
     let config = env.folder().join("chaos.toml");
-    let text = env.text(&workload::config(&settings.guarantee));
+    let text = env.text(&workload::config(settings));
     std::fs::write(&config, text).unwrap();
     let schedule = settings.schedule.clone();
     let schedule = schedule.unwrap_or_else(|| Schedule::of(settings));
@@ -119,6 +119,11 @@ fn expected(schedule: &Schedule) -> BTreeMap<&'static str, Fired> {
     expected
 }
 
+/// Whether the point is only reached when an earlier run has left something unfinished.
+fn needs_unfinished(point: &str) -> bool {
+    ["set-back", "recovering", "undoing"].contains(&point)
+}
+
 impl Storm<'_> {
     /// Deals the blows, spread over the events; gives the runtime that is left.
     async fn blow(&mut self, schedule: Schedule) -> Option<Process> {
@@ -186,12 +191,12 @@ impl Storm<'_> {
                 running
             }
             (None, Some(standby)) => standby,
-            (None, None) if point == "set-back" => self.ready().await,
+            (None, None) if needs_unfinished(point) => self.ready().await,
             (None, None) => return,
         };
         self.wait_for(until).await;
         self.allow(until + self.ahead);
-        if point == "set-back" {
+        if needs_unfinished(point) {
             self.standby.take().into_iter().for_each(|s| self.kill(s));
             self.catch_at_work(&running).await;
         }

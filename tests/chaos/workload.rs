@@ -77,8 +77,15 @@ limits = { events = 512 }
 "#;
 
 /// The same with what it promises.
-pub(super) fn config(guarantee: &str) -> String {
-    CONFIG.replace("GUARANTEE", guarantee)
+pub(super) fn config(settings: &Settings) -> String {
+    let config = CONFIG.replace("GUARANTEE", &settings.guarantee);
+    match settings.merges {
+        true => config.replace(
+            "{ target = \"crm\" }",
+            "{ target = \"crm\", operation = \"merge\" }",
+        ),
+        false => config,
+    }
 }
 
 /// The events of a run, in the order in which they are published.

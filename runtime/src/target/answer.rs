@@ -87,6 +87,17 @@ fn is_permanent(error: &PublishError) -> bool {
     )
 }
 
+/// Whether a server said that it did not take the message. Otherwise it may have.
+pub(super) fn is_answer(error: &PublishError) -> bool {
+    let is_told = matches!(
+        error.kind(),
+        PublishErrorKind::StreamNotFound
+            | PublishErrorKind::WrongLastSequence
+            | PublishErrorKind::MaxPayloadExceeded
+    );
+    is_told || code_of(error).is_some()
+}
+
 /// The number of the server's refusal.
 fn code_of(error: &PublishError) -> Option<ErrorCode> {
     error

@@ -3,6 +3,8 @@
 //! Every write carries the source and sequence that caused it, so that a redelivery never takes an
 //! entry back to an earlier state.
 
+mod undo;
+
 use super::answer::of_publish_to;
 use super::holder::Holder;
 use super::merge::merge;
@@ -14,6 +16,7 @@ use crate::provision::Provision;
 use async_nats::HeaderMap;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
 use async_nats::jetstream;
+use async_nats::jetstream::context::PublishError;
 use async_nats::jetstream::message::StreamMessage;
 use bytes::Bytes;
 use serde_json::Value;
@@ -161,6 +164,19 @@ impl Kv {
     }
 
     async fn write(&self, subject: &str, effect: &Effect, change: Change, cause: &Cause) -> Answer {
+        match self.send(subject, effect, change, cause).await {
+            Ok(()) => Answer::Applied,
+            Err(error) => of_publish_to(&error, &self.context, Some(&self.stream)).await,
+        }
+    }
+
+    async fn send(
+        &self,
+        subject: &str,
+        effect: &Effect,
+        change: Change,
+        cause: &Cause,
+    ) -> Result<(), PublishError> {
         let Change {
             payload,
             revision,
@@ -193,14 +209,8 @@ impl Kv {
             );
         }
         let subject = self.provision.written(subject.to_owned());
-        let published = async {
-            let sent = self.context.publish_with_headers(subject, headers, payload);
-            sent.await?.await
-        };
-        match published.await {
-            Ok(_) => Answer::Applied,
-            Err(error) => of_publish_to(&error, &self.context, Some(&self.stream)).await,
-        }
+        let sent = self.context.publish_with_headers(subject, headers, payload);
+        sent.await?.await.map(drop)
     }
 
     /// `KEY`, or `ENTITY.KEY` where the effect names a kind of entity.
@@ -214,21 +224,23 @@ impl Kv {
     }
 
     async fn current(&self, subject: &str) -> Result<Current, ReadError> {
-        Ok(self.stream.last_message(subject).await?.map_or(
-            Current {
-                revision: 0,
-                value: None,
-                content_type: None,
-                message_id: None,
-                cause: None,
-                key: None,
-            },
-            Current::of,
-        ))
+        let message = self.stream.last_message(subject).await?;
+        Ok(message.map_or_else(Current::none, Current::of))
     }
 }
 
 impl Current {
+    fn none() -> Self {
+        Self {
+            revision: 0,
+            value: None,
+            content_type: None,
+            message_id: None,
+            cause: None,
+            key: None,
+        }
+    }
+
     fn of(message: StreamMessage) -> Self {
         let header = |name: &str| message.headers.get(name).map(ToString::to_string);
         let number = |name| header(name).and_then(|text| text.parse().ok());

@@ -10,6 +10,7 @@ mod promise;
 mod subject;
 mod taken;
 mod template;
+mod undo;
 
 use crate::event::{EventId, Operation, OrderingKey, PlannedEffect};
 use crate::rate::Limiter;
@@ -31,6 +32,7 @@ pub use breaker::{BreakerPolicy, Pass};
 pub use config::{Config, Kind};
 pub use promise::Promise;
 pub use template::SubjectTemplate;
+pub use undo::{Changed, Image, NoImage, Undone};
 
 /// What led to an effect: goes along with it as headers.
 #[derive(Debug, Clone)]
@@ -167,11 +169,15 @@ impl Target {
         let answer = tokio::time::timeout(self.timeout, applied)
             .await
             .unwrap_or_else(|_| Answer::Unknown(format!("no answer within {:?}", self.timeout)));
-        if let Some(breaker) = &self.breaker {
-            self.teach(breaker, &answer);
-        }
-        self.say_whether_away(&answer);
+        self.learn(&answer);
         answer
+    }
+
+    fn learn(&self, answer: &Answer) {
+        if let Some(breaker) = &self.breaker {
+            self.teach(breaker, answer);
+        }
+        self.say_whether_away(answer);
     }
 
     /// Once when it goes, and once when it is back.

@@ -12,6 +12,8 @@ pub enum Promise {
     /// Once decided it is taken in the end, whatever happens to the entity meanwhile: it may wait
     /// until after the decision.
     Deferred,
+    /// It is changed before the decision and can be changed back: others see it meanwhile.
+    Undoable,
     /// None that a transaction could rest on, for this reason.
     None(String),
 }
@@ -29,18 +31,20 @@ impl Target {
             Opened::Subject(_) if effect.precondition.is_some() => {
                 "a subject target has no preconditions"
             }
-            Opened::Kv(_) if effect.precondition.is_some() => {
-                "a precondition may fail after the decision"
+            Opened::Kv(_) if effect.operation == Operation::Append => "it has no `append`",
+            Opened::Kv(_)
+                if effect.precondition.is_some() || effect.operation == Operation::Merge =>
+            {
+                return self.if_it_fits(planned, Promise::Undoable);
             }
-            Opened::Kv(_) if effect.operation == Operation::Merge => {
-                "a merge rests on what the entry holds"
+            Opened::Subject(_) | Opened::Kv(_) => {
+                return self.if_it_fits(planned, Promise::Deferred);
             }
-            Opened::Subject(_) | Opened::Kv(_) => return self.by_size(planned),
         };
         Promise::None(why.to_owned())
     }
 
-    fn by_size(&self, planned: &PlannedEffect) -> Promise {
+    fn if_it_fits(&self, planned: &PlannedEffect, promise: Promise) -> Promise {
         let effect = &planned.effect;
         let headers = effect.headers.iter();
         let headers: usize = headers
@@ -53,6 +57,6 @@ impl Target {
             let why = format!("{size} bytes with headers are more than the {largest} it takes");
             return Promise::None(why);
         }
-        Promise::Deferred
+        promise
     }
 }

@@ -3,14 +3,13 @@
 //! again.
 
 use super::ledger::{Decision, Found, Ledger};
-use super::markers::{Ended, MarkerError};
-use super::record::{Decided, Record};
+use super::markers::MarkerError;
+use super::record::{Decided, Record, State};
 use super::{Applied, Coordinator, Setback, Tenure};
 use crate::dead_letter::Draft;
-use crate::event::{DeadLetter, Envelope, Plan};
+use crate::event::{DeadLetter, Envelope, Plan, PlannedEffect};
 use crate::fault::{self, Point};
-use crate::target::Promise;
-use bytes::Bytes;
+use crate::target::{Image, NoImage, Promise, Target};
 use std::collections::BTreeMap;
 
 /// Room for what a decision says around a dead letter.
@@ -28,7 +27,7 @@ impl Coordinator {
             // Nothing to keep: it may be thought again.
             return Applied::Done;
         }
-        let (Some((partition, progress)), Some(epoch)) = (tenure.progress(), tenure.epoch()) else {
+        let (Some((partition, _)), Some(epoch)) = (tenure.progress(), tenure.epoch()) else {
             return Applied::Refused(Setback::at("TX", "there is no lease to decide under"));
         };
         let gid = ledger.new_gid(&envelope.origin, (partition, epoch));
@@ -36,17 +35,34 @@ impl Coordinator {
             Ok(record) => record,
             Err(applied) => return applied,
         };
-        let body = match encoded(&record, ledger) {
+        if record.n_undoable() > 0 {
+            return Box::pin(self.apply_undoable(ledger, (&record, envelope), tenure)).await;
+        }
+        self.decide_and_carry_out(ledger, (&record, envelope), tenure)
+            .await
+    }
+
+    /// Makes the decision, and does what is left to be done because of it.
+    pub(super) async fn decide_and_carry_out(
+        &self,
+        ledger: &Ledger,
+        (record, envelope): (&Record, &Envelope),
+        tenure: &Tenure,
+    ) -> Applied {
+        let Some((_, progress)) = tenure.progress() else {
+            return Applied::Replaced;
+        };
+        let body = match ledger.encoded(record) {
             Ok(body) => body,
             Err(setback) => return Applied::Refused(setback),
         };
         let open = progress.floor.open();
         let origin = &envelope.origin;
-        match ledger.decide((&record, body), origin, tenure).await {
+        match ledger.decide((record, body), origin, tenure).await {
             Decision::Made(sequence) => {
                 progress.floor.note(sequence);
                 fault::reach(Point::Decided).await;
-                if !self.carry_out(&record, false, tenure).await {
+                if !self.carry_out(record, false, tenure).await {
                     return Applied::Replaced;
                 }
                 progress.floor.close(&open);
@@ -85,9 +101,7 @@ impl Coordinator {
             MarkerError::new(attempted, &cause)
         })?;
         match found {
-            Some(found) if found.record.head.generation >= origin.generation => {
-                Ok(self.follow(&found, tenure).await)
-            }
+            Some(found) if found.ends(origin.generation) => Ok(self.follow(&found, tenure).await),
             _ => Ok(false),
         }
     }
@@ -124,11 +138,13 @@ impl Coordinator {
             return Err(Applied::Refused(Setback::at("state", why)));
         }
         let state = match (&letter, plan.effects.is_empty()) {
-            (Some(_), _) => Ended::Dead,
-            (None, true) => Ended::Filtered,
-            (None, false) => Ended::Done,
+            (Some(_), _) => State::Dead,
+            (None, true) => State::Filtered,
+            (None, false) => State::Done,
         };
-        let (effects, after) = self.decided(plan, envelope).map_err(Applied::Refused)?;
+        let (effects, after) = self.decided(plan, (envelope, &gid)).await?;
+        let is_prepared = effects.iter().any(|decided| decided.image.is_some());
+        let state = if is_prepared { State::Preparing } else { state };
         Ok(Record::new(
             (state, gid),
             (partition, epoch),
@@ -145,46 +161,66 @@ impl Coordinator {
         })
     }
 
-    /// The effects of `plan`, each seen to be one that its target cannot refuse any more, and where
-    /// their streams are.
-    fn decided(
+    /// The effects of `plan`, each seen to be one that its target cannot refuse after the decision, or with
+    /// what its change would replace; and where the streams of their targets are.
+    async fn decided(
         &self,
         plan: &Plan,
-        envelope: &Envelope,
-    ) -> Result<(Vec<Decided>, BTreeMap<String, u64>), Setback> {
-        let mut decided = Vec::with_capacity(plan.effects.len());
+        (envelope, gid): (&Envelope, &str),
+    ) -> Result<(Vec<Decided>, BTreeMap<String, u64>), Applied> {
+        let mut decided: Vec<Decided> = Vec::with_capacity(plan.effects.len());
         let mut after = BTreeMap::new();
         for planned in &plan.effects {
+            let refused = |why: &str| Applied::Refused(Setback::at(&planned.target, why));
             let Some(target) = self.targets.get(&planned.target) else {
-                return Err(Setback::at(&planned.target, "there is no such target"));
+                return Err(refused("there is no such target"));
             };
-            if let Promise::None(why) = target.promise(planned) {
-                let why = format!("`{}` cannot be atomic: {why}", planned.effect.operation);
-                return Err(Setback::at(&planned.target, &why));
-            }
+            let mut message_id = self.message_id(planned, envelope);
+            let image = match target.promise(planned) {
+                Promise::Deferred => None,
+                Promise::Undoable => {
+                    // Another attempt at the same change is another change.
+                    message_id = format!("{message_id}.{gid}").into();
+                    Some(image(target, planned).await?)
+                }
+                Promise::None(why) => {
+                    let why = format!("`{}` cannot be atomic: {why}", planned.effect.operation);
+                    return Err(refused(&why));
+                }
+            };
             if let Some(position) = target.position() {
                 after.insert(planned.target.to_string(), position);
             }
+            let is_same = |other: &&Decided| is_same_entity(&other.planned, planned);
+            let other = decided.iter().find(is_same);
+            if other.is_some_and(|other| image.is_some() || other.image.is_some()) {
+                return Err(refused(
+                    "two changes of one entity by one event cannot be atomic",
+                ));
+            }
             decided.push(Decided {
                 planned: planned.clone(),
-                message_id: self.message_id(planned, envelope),
+                message_id,
+                image,
             });
         }
         Ok((decided, after))
     }
 }
 
-fn encoded(record: &Record, ledger: &Ledger) -> Result<Bytes, Setback> {
-    let body = record.encode();
-    let body = body.map_err(|error| Setback::at("TX", &error.to_string()))?;
-    let largest = ledger.largest();
-    if body.len() > largest {
-        let why = format!(
-            "the effects of the event are {} bytes together, and a decision holds at most {largest} \
-             (`max_payload` of the server)",
-            body.len()
-        );
-        return Err(Setback::at("TX", &why));
-    }
-    Ok(body)
+async fn image(target: &Target, planned: &PlannedEffect) -> Result<Image, Applied> {
+    target.image(&planned.effect).await.map_err(|stopped| {
+        let setback = |why: &str| Setback::at(&planned.target, why);
+        match stopped {
+            NoImage::Conflict(why) => Applied::Conflict(setback(&why)),
+            NoImage::Refused(why) => Applied::Refused(setback(&why)),
+            NoImage::Unknown(why) => Applied::Unknown(setback(&why)),
+        }
+    })
+}
+
+fn is_same_entity(one: &PlannedEffect, other: &PlannedEffect) -> bool {
+    one.target == other.target
+        && one.effect.entity == other.effect.entity
+        && one.effect.key == other.effect.key
 }

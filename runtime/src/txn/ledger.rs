@@ -4,7 +4,7 @@
 use super::lease::Tenure;
 use super::markers::MarkerError;
 use super::progress::{Progress, Saved};
-use super::record::Record;
+use super::record::{Record, State};
 use super::stream::{STREAM, TxStream, Written};
 use crate::event::{EventId, Origin};
 use crate::fault::{self, Promise};
@@ -31,7 +31,7 @@ const MARGIN: usize = 1_024;
 pub struct Ledger {
     pub(super) stream: TxStream,
     pub(super) pipeline: Arc<str>,
-    horizon: Duration,
+    pub(super) horizon: Duration,
     /// Numbers what this process decides.
     n_decisions: AtomicU64,
 }
@@ -53,6 +53,16 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Whether it says no more than that a transaction came to nothing.
+    pub(super) fn is_aborted(&self) -> bool {
+        self.record.head.state == State::Aborted
+    }
+
+    /// Whether it ends the event, in this generation or a later one.
+    pub(super) fn ends(&self, generation: u32) -> bool {
+        !self.is_aborted() && self.record.head.generation >= generation
+    }
+
     /// Under which ownership it was decided; none of a marker of `dedupe`.
     pub(super) fn epoch(&self) -> Option<u64> {
         let transaction = self.record.head.transaction.as_ref();
@@ -78,7 +88,11 @@ impl Ledger {
         horizon: Duration,
         provision: &Provision,
     ) -> Result<Self, MarkerError> {
-        let stream = TxStream::open(context, provision).await;
+        let opened = async {
+            let stream = TxStream::open(context, provision).await?;
+            stream.allow_rollups().await.map(|()| stream)
+        };
+        let stream = opened.await;
         let attempted = || {
             format!("cannot open the stream {STREAM} for `guarantee = \"atomic\"` of `{pipeline}`")
         };
@@ -130,9 +144,13 @@ impl Ledger {
             };
             match found {
                 Ok(Some(found)) if found.record.gid() == record.gid() => {
-                    return Decision::Made(found.sequence);
+                    // Whoever has the lease now may have made it impossible.
+                    return match found.is_aborted() {
+                        true => Decision::Replaced,
+                        false => Decision::Made(found.sequence),
+                    };
                 }
-                Ok(Some(found)) if found.record.head.generation >= origin.generation => {
+                Ok(Some(found)) if found.ends(origin.generation) => {
                     return Decision::Before(Box::new(found));
                 }
                 Ok(found) => {
@@ -214,7 +232,9 @@ impl Ledger {
         let Ok(body) = serde_json::to_vec(&checkpoint) else {
             return;
         };
-        let written = self.stream.roll_up(&subject, saved.sequence, body.into());
+        let written = self
+            .stream
+            .roll_up(&subject, saved.sequence, body.into(), None);
         match in_time(written).await {
             Ok(Written::At(sequence)) => {
                 (saved.sequence, saved.position) = (sequence, checkpoint.through);
@@ -241,7 +261,7 @@ impl Ledger {
         };
     }
 
-    fn subject(&self, event: &EventId) -> String {
+    pub(super) fn subject(&self, event: &EventId) -> String {
         format!("tx.done.{}.{event}", self.pipeline)
     }
 
@@ -276,7 +296,7 @@ impl Waiting {
     }
 }
 
-async fn in_time<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+pub(super) async fn in_time<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let done = tokio::time::timeout(PATIENCE, work).await;
     done.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }

@@ -1,5 +1,6 @@
 //! Marks of events that ended, on the stream `TX`: what lets a second copy be known as one.
 
+use super::record::State;
 use super::stream::{STREAM, TxStream};
 use crate::event::Origin;
 use crate::provision::Provision;
@@ -12,22 +13,10 @@ use std::time::Duration;
 /// How long the server may take to say whether there is a marker.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How an event ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub(super) enum Ended {
-    /// Its effects were applied.
-    Done,
-    /// It was dropped, and plugin state was written.
-    Filtered,
-    /// It became a dead letter.
-    Dead,
-}
-
 /// A marker as it lies on the stream.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Marker {
-    state: Ended,
+    state: State,
     /// How often the event had been replayed.
     generation: u32,
 }
@@ -98,7 +87,7 @@ impl Markers {
     ///
     /// # Errors
     /// When it is not known to be kept.
-    pub(super) async fn mark(&self, origin: &Origin, state: Ended) -> Result<(), MarkerError> {
+    pub(super) async fn mark(&self, origin: &Origin, state: State) -> Result<(), MarkerError> {
         let subject = self.subject(origin);
         let attempted = format!("cannot write the marker {subject}");
         let marker = Marker {

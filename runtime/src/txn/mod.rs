@@ -7,21 +7,23 @@ mod carry_out;
 mod floor;
 mod lease;
 mod ledger;
+mod log;
 mod markers;
 mod progress;
 mod record;
 mod recovery;
 mod state_locks;
 mod stream;
+mod undoable;
 
 use crate::dead_letter::DeadLetters;
 use crate::event::{Accepted, DeadLetter, Envelope, Plan};
 use crate::fault::{self, Point, Promise};
-use crate::plugin::State;
+use crate::plugin::State as PluginState;
 use crate::target::Targets;
 use std::sync::Arc;
 
-use markers::Ended;
+use record::State;
 
 pub use admission::Pass;
 pub use lease::{Holder, Lease, LeaseError, Members, Presence, Tenure, holders};
@@ -32,7 +34,7 @@ pub use markers::{MarkerError, Markers};
 pub struct Coordinator {
     pipeline: Arc<str>,
     targets: Arc<Targets>,
-    state: Option<State>,
+    state: Option<PluginState>,
     state_locks: state_locks::StateLocks,
     dead_letters: DeadLetters,
     way: Way,
@@ -94,7 +96,7 @@ impl Coordinator {
     pub fn new(
         pipeline: &str,
         targets: Arc<Targets>,
-        state: Option<State>,
+        state: Option<PluginState>,
         dead_letters: DeadLetters,
         way: Way,
     ) -> Self {
@@ -163,9 +165,9 @@ impl Coordinator {
             Plan {
                 dead_letter: Some(_),
                 ..
-            } => Ended::Dead,
-            plan if plan.effects.is_empty() => Ended::Filtered,
-            _ => Ended::Done,
+            } => State::Dead,
+            plan if plan.effects.is_empty() => State::Filtered,
+            _ => State::Done,
         };
         Box::pin(markers.mark(&envelope.origin, state)).await
     }

@@ -3,14 +3,31 @@
 //!
 //! A line of JSON, then the payloads one after the other as they are.
 
-use super::markers::Ended;
 use crate::dead_letter::Draft;
 use crate::event::{Effect, EventId, Headers, Operation, OrderingKey, Origin, PlannedEffect};
-use crate::target::Cause;
+use crate::target::{Cause, Image};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// How far an event or a transaction is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(super) enum State {
+    /// Changes are being made that may have to be taken back: nothing is decided.
+    Preparing,
+    /// Its effects are decided on, or were applied.
+    Done,
+    /// It was dropped, and plugin state was written.
+    Filtered,
+    /// It became a dead letter.
+    Dead,
+    /// This transaction came to nothing; the event may be tried again.
+    Aborted,
+    /// It could not be taken back whole: somebody has to look.
+    Heuristic,
+}
 
 /// What was decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +44,14 @@ pub(super) struct Record {
 pub(super) struct Decided {
     pub(super) planned: PlannedEffect,
     pub(super) message_id: Arc<str>,
+    /// What was there before, of a change that is made before the decision.
+    pub(super) image: Option<Image>,
 }
 
 /// The first line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Head {
-    pub(super) state: Ended,
+    pub(super) state: State,
     /// How often the event had been replayed.
     pub(super) generation: u32,
     /// Of a decision with something left to be done.
@@ -82,6 +101,17 @@ struct EffectHead {
     id: String,
     message_id: Arc<str>,
     length: usize,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    image: Option<ImageHead>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct ImageHead {
+    etag: String,
+    #[serde(skip_serializing_if = "no_headers", default)]
+    headers: Headers,
+    /// None: there was no entity.
+    length: Option<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,7 +139,7 @@ pub(super) enum RecordError {
 impl Record {
     /// The record of a decision about the event of `origin`.
     pub(super) fn new(
-        (state, gid): (Ended, String),
+        (state, gid): (State, String),
         (partition, epoch): (u32, u64),
         (origin, traceparent): (&Origin, Option<&str>),
         (effects, letter): (Vec<Decided>, Option<Draft>),
@@ -144,7 +174,10 @@ impl Record {
 
     /// As it lies on the stream.
     pub(super) fn encode(&self) -> Result<Bytes, serde_json::Error> {
-        let payloads = self.effects.iter().map(|e| &e.planned.effect.payload);
+        let payloads = self.effects.iter().flat_map(|decided| {
+            let before = decided.image.as_ref().and_then(|image| image.data.as_ref());
+            std::iter::once(&decided.planned.effect.payload).chain(before)
+        });
         let payloads = payloads.chain(self.letter.iter().map(|letter| &letter.body));
         let head = serde_json::to_vec(&self.head)?;
         let length: usize = payloads.clone().map(Bytes::len).sum();
@@ -170,7 +203,12 @@ impl Record {
         let (mut effects, mut letter) = (Vec::new(), None);
         if let Some(transaction) = &head.transaction {
             for effect in &transaction.effects {
-                effects.push(effect.with(take(effect.length)?));
+                let payload = take(effect.length)?;
+                let image = match &effect.image {
+                    Some(head) => Some(head.with(head.length.map(&mut take).transpose()?)),
+                    None => None,
+                };
+                effects.push(effect.with(payload, image));
             }
             if let Some(head) = &transaction.letter {
                 letter = Some(head.with(take(head.length)?));
@@ -181,6 +219,53 @@ impl Record {
             effects,
             letter,
         })
+    }
+
+    /// The changes that are made before the decision, in order.
+    pub(super) fn undoable(&self) -> impl Iterator<Item = &Decided> {
+        self.effects
+            .iter()
+            .filter(|decided| decided.image.is_some())
+    }
+
+    /// How many there are.
+    pub(super) fn n_undoable(&self) -> usize {
+        self.undoable().count()
+    }
+
+    /// The decision that ends the preparation: only what is left to be done.
+    pub(super) fn decision(&self) -> Self {
+        let effects = self.effects.iter();
+        let left = effects.filter(|decided| decided.image.is_none());
+        self.with(State::Done, left.cloned().collect())
+    }
+
+    /// The same transaction in another state, of which nothing is left to be done.
+    pub(super) fn ended(&self, state: State) -> Self {
+        self.with(state, Vec::new())
+    }
+
+    /// The same transaction in another state, with all that it is about.
+    pub(super) fn in_state(&self, state: State) -> Self {
+        self.with(state, self.effects.clone())
+    }
+
+    fn with(&self, state: State, effects: Vec<Decided>) -> Self {
+        let mut head = self.head.clone();
+        head.state = state;
+        if let Some(transaction) = &mut head.transaction {
+            transaction.effects = effects.iter().map(EffectHead::of).collect();
+        }
+        Self {
+            head,
+            effects,
+            letter: None,
+        }
+    }
+
+    /// The event that it is about; none of a marker.
+    pub(super) fn event(&self) -> Option<&EventId> {
+        self.head.transaction.as_ref().map(|t| &t.event.id)
     }
 
     /// Whose decision it is; none of a marker.
@@ -210,6 +295,24 @@ impl Record {
             traceparent: event.traceparent.clone(),
             message_id: decided.message_id.clone(),
         })
+    }
+}
+
+impl ImageHead {
+    fn of(image: &Image) -> Self {
+        Self {
+            etag: image.etag.clone(),
+            headers: image.headers.clone(),
+            length: image.data.as_ref().map(Bytes::len),
+        }
+    }
+
+    fn with(&self, data: Option<Bytes>) -> Image {
+        Image {
+            etag: self.etag.clone(),
+            headers: self.headers.clone(),
+            data,
+        }
     }
 }
 
@@ -244,10 +347,11 @@ impl EffectHead {
             id: id.clone(),
             message_id: decided.message_id.clone(),
             length: effect.payload.len(),
+            image: decided.image.as_ref().map(ImageHead::of),
         }
     }
 
-    fn with(&self, payload: Bytes) -> Decided {
+    fn with(&self, payload: Bytes, image: Option<Image>) -> Decided {
         Decided {
             planned: PlannedEffect {
                 target: self.target.clone(),
@@ -264,6 +368,7 @@ impl EffectHead {
                 id: self.id.clone(),
             },
             message_id: self.message_id.clone(),
+            image,
         }
     }
 }
@@ -287,6 +392,8 @@ mod tests {
     }
 
     fn decided(payload: Vec<u8>) -> Decided {
+        // Of an entity that was there, and of one that was not.
+        let before = (!payload.is_empty()).then(|| Bytes::from(payload.repeat(2)));
         Decided {
             planned: PlannedEffect {
                 target: "crm".into(),
@@ -303,6 +410,11 @@ mod tests {
                 id: "p.k.0".to_owned(),
             },
             message_id: "m".into(),
+            image: Some(Image {
+                etag: "3".to_owned(),
+                headers: Headers::default(),
+                data: before,
+            }),
         }
     }
 
@@ -313,7 +425,7 @@ mod tests {
             body: body.into(),
         };
         Record::new(
-            (Ended::Done, "g".to_owned()),
+            (State::Done, "g".to_owned()),
             (1, 5),
             (&origin(), Some("trace")),
             (

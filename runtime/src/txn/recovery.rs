@@ -2,7 +2,8 @@
 //! taken.
 
 use super::ledger::{Ledger, Waiting};
-use super::record::Record;
+use super::log::Fence;
+use super::record::{Record, State};
 use super::{Coordinator, Tenure};
 use crate::fault::{self, Point};
 use async_nats::jetstream::consumer::{Consumer, DeliverPolicy, pull};
@@ -55,8 +56,36 @@ impl Coordinator {
         ledger.resume(progress, checkpoint_at, reached).await;
         progress.set_recovered(reached);
         ledger.save(tenure, true).await;
+        if !self.end_unfinished(ledger, partition, tenure).await? {
+            return Ok(false);
+        }
         if n_open > 0 {
             info!(pipeline = %self.pipeline, partition, n_open, "decisions of an earlier run carried out");
+        }
+        Ok(true)
+    }
+
+    /// Ends what the tenures before had begun: it is closed where it was decided, and taken back where not.
+    async fn end_unfinished(
+        &self,
+        ledger: &Ledger,
+        partition: u32,
+        tenure: &Tenure,
+    ) -> Result<bool, String> {
+        for record in ledger.unfinished(partition).await? {
+            let is_done = match ledger.fence(&record, tenure).await {
+                Fence::Decided => ledger.close(&record, State::Done, tenure).await,
+                Fence::Fenced => {
+                    let all = (&record, record.n_undoable());
+                    self.abort(ledger, all, tenure).await.is_some()
+                }
+                Fence::Replaced => false,
+            };
+            if !is_done {
+                return Ok(false);
+            }
+            info!(pipeline = %self.pipeline, partition, gid = record.gid().unwrap_or_default(),
+                "a transaction of an earlier run was ended");
         }
         Ok(true)
     }

@@ -47,24 +47,37 @@ impl TxStream {
             .get_or_create_stream(settings(provision.replicas))
             .await
             .map_err(|error| error.to_string())?;
-        let mut found = stream.cached_info().config.clone();
+        let found = &stream.cached_info().config;
         provision.compare(STREAM, found.num_replicas);
         if !found.allow_message_ttl || found.subjects != [SUBJECTS] {
             return Err(format!(
                 "it does not hold `{SUBJECTS}` with `allow_msg_ttl`"
             ));
         }
-        // Made by a version that knew no `atomic`.
-        if !found.allow_rollup {
-            found.allow_rollup = true;
-            let updated = context.update_stream(&found).await;
-            updated.map_err(|error| format!("setting `allow_rollup_hdrs`: {error}"))?;
-        }
         Ok(Self {
             context: context.clone(),
             stream,
             n_replicas: provision.replicas,
         })
+    }
+
+    /// Sees to it that a message can replace the earlier ones of its subject: a stream that an earlier
+    /// version made does not let it.
+    ///
+    /// # Errors
+    /// When JetStream refuses or does not answer.
+    pub(super) async fn allow_rollups(&self) -> Result<(), String> {
+        let found = &self.stream.cached_info().config;
+        if found.allow_rollup {
+            return Ok(());
+        }
+        let allowing = stream::Config {
+            allow_rollup: true,
+            ..found.clone()
+        };
+        let updated = self.context.update_stream(&allowing).await;
+        let updated = updated.map_err(|error| format!("setting `allow_rollup_hdrs`: {error}"));
+        updated.map(drop)
     }
 
     /// Makes the stream again, where somebody has deleted it.
@@ -164,8 +177,12 @@ impl TxStream {
         subject: &str,
         expected: u64,
         body: Bytes,
+        ttl: Option<Duration>,
     ) -> Result<Written, String> {
         let mut headers = HeaderMap::new();
+        if let Some(ttl) = ttl {
+            headers.insert(NATS_MESSAGE_TTL, format!("{}s", ttl.as_secs()));
+        }
         headers.insert(NATS_ROLLUP, "sub");
         self.write_if(subject, expected, headers, body).await
     }

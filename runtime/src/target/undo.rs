@@ -1,0 +1,110 @@
+//! Changes that can be taken back: what was there before, the change on the condition that it still
+//! is, and the way back.
+
+use super::{Answer, Cause, Opened, ReadError, Target};
+use crate::event::{Effect, Headers, PlannedEffect};
+use bytes::Bytes;
+use std::pin::pin;
+
+/// An entity as it was before a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Which version; changes are made on the condition that it is the current one.
+    pub etag: String,
+    /// What stood beside it.
+    pub headers: Headers,
+    /// The entity; none: there was none.
+    pub data: Option<Bytes>,
+}
+
+/// What making a change came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// It is made.
+    Yes,
+    /// It is not, and will not be.
+    No(Answer),
+    /// It may be made, now or later.
+    Maybe(Answer),
+}
+
+/// What taking a change back came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undone {
+    /// The entity is as the image has it, and the change cannot be made any more.
+    Restored,
+    /// Somebody else has changed the entity since, or instead.
+    Foreign(String),
+    /// It is not known, or cannot be done now: asking again is safe.
+    Unknown(String),
+}
+
+/// Why a change cannot be begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoImage {
+    /// Its precondition does not hold.
+    Conflict(String),
+    /// It never can be.
+    Refused(String),
+    /// The entity cannot be read now.
+    Unknown(String),
+}
+
+impl Target {
+    /// What `effect` would change, where its precondition holds.
+    ///
+    /// # Errors
+    /// [`NoImage`]: nothing has happened.
+    pub async fn image(&self, effect: &Effect) -> Result<Image, NoImage> {
+        let Opened::Kv(target) = &self.kind else {
+            return Err(NoImage::Refused(
+                "its changes cannot be taken back".to_owned(),
+            ));
+        };
+        let image = tokio::time::timeout(self.timeout, target.image(effect)).await;
+        image.unwrap_or_else(|_| Err(NoImage::Unknown(self.silence())))
+    }
+
+    /// Makes the change, once, on the condition that the entity is still as `image` has it.
+    pub async fn change(&self, planned: &PlannedEffect, image: &Image, cause: &Cause) -> Changed {
+        let changed = pin!(async {
+            match &self.kind {
+                Opened::Kv(target) => target.change(&planned.effect, image, cause).await,
+                Opened::Subject(_) => {
+                    Changed::No(Answer::Refused("a message cannot be taken back".to_owned()))
+                }
+            }
+        });
+        let changed = tokio::time::timeout(self.timeout, changed).await;
+        let changed = changed.unwrap_or_else(|_| Changed::Maybe(Answer::Unknown(self.silence())));
+        match &changed {
+            Changed::Yes => self.learn(&Answer::Applied),
+            Changed::No(answer) | Changed::Maybe(answer) => self.learn(answer),
+        }
+        changed
+    }
+
+    /// Takes a change back that may have been made, and sees to it that it is not made any more. Asking
+    /// again is safe.
+    pub async fn undo(&self, planned: &PlannedEffect, image: &Image, cause: &Cause) -> Undone {
+        let Opened::Kv(target) = &self.kind else {
+            return Undone::Restored;
+        };
+        let undone = target.undo(&planned.effect, image, cause);
+        let undone = tokio::time::timeout(self.timeout, undone).await;
+        undone.unwrap_or_else(|_| Undone::Unknown(self.silence()))
+    }
+
+    fn silence(&self) -> String {
+        format!("no answer within {:?}", self.timeout)
+    }
+}
+
+impl From<ReadError> for NoImage {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Invalid(why) => Self::Refused(why),
+            ReadError::Unavailable(why) => Self::Unknown(why),
+        }
+    }
+}

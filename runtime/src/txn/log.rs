@@ -1,0 +1,198 @@
+//! The log of transactions that change something before the decision, on `tx.log.PIPELINE.P.GID`: what
+//! is on its way, until it has ended.
+
+use super::ledger::{Found, Ledger, Waiting, in_time};
+use super::record::{Record, State};
+use super::stream::Written;
+use super::{Setback, Tenure};
+use async_nats::jetstream::consumer::{Consumer, DeliverPolicy, pull};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use std::fmt::Display;
+use std::time::Duration;
+
+/// How long it can be seen how a transaction ended. Of one that somebody has to look at, for ever.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// What came of making a decision impossible.
+pub(super) enum Fence {
+    /// It had been made.
+    Decided,
+    /// It cannot be made any more.
+    Fenced,
+    /// That is not for us to do any more.
+    Replaced,
+}
+
+impl Ledger {
+    /// A record as it is written.
+    ///
+    /// # Errors
+    /// When it is larger than the server takes.
+    pub(super) fn encoded(&self, record: &Record) -> Result<Bytes, Setback> {
+        let body = record.encode();
+        let body = body.map_err(|error| Setback::at("TX", &error.to_string()))?;
+        let largest = self.largest();
+        if body.len() > largest {
+            let why = format!(
+                "the effects of the event are {} bytes together, with what they replace, and a record \
+                 holds at most {largest} (`max_payload` of the server)",
+                body.len()
+            );
+            return Err(Setback::at("TX", &why));
+        }
+        Ok(body)
+    }
+
+    /// Writes down what will be changed before the decision; false when the tenure ends before.
+    ///
+    /// # Errors
+    /// When the record is too large.
+    pub(super) async fn begin(&self, record: &Record, tenure: &Tenure) -> Result<bool, Setback> {
+        let body = self.encoded(record)?;
+        let Some(subject) = self.log_of(record) else {
+            return Ok(true);
+        };
+        let mut waiting = Waiting::default();
+        loop {
+            if !tenure.held().await {
+                return Ok(false);
+            }
+            // Nobody else writes there: one that is there already is ours.
+            match in_time(self.stream.replace(&subject, 0, body.clone(), None)).await {
+                Ok(_) => return Ok(true),
+                Err(error) => {
+                    let attempted = format!("cannot write the log record {subject}");
+                    if !waiting.wait(&attempted, &error, tenure).await {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes down how a transaction ended; false when the tenure ends before.
+    pub(super) async fn close(&self, record: &Record, state: State, tenure: &Tenure) -> bool {
+        let ended = match state {
+            // What is left of it is for somebody to read.
+            State::Heuristic => record.in_state(state),
+            _ => record.ended(state),
+        };
+        let (Some(subject), Ok(body)) = (self.log_of(record), ended.encode()) else {
+            return true;
+        };
+        let kept = (state != State::Heuristic).then_some(KEPT);
+        let mut waiting = Waiting::default();
+        loop {
+            if !tenure.held().await {
+                return false;
+            }
+            let last = in_time(self.stream.last(&subject)).await;
+            let written = match last {
+                Ok(Some(last)) => {
+                    let written = self
+                        .stream
+                        .roll_up(&subject, last.sequence, body.clone(), kept);
+                    in_time(written).await
+                }
+                Ok(None) => return true,
+                Err(error) => Err(error),
+            };
+            match written {
+                Ok(Written::At(_)) => return true,
+                Ok(Written::TooLate) => {}
+                Err(error) => {
+                    let attempted = format!("cannot close the log record {subject}");
+                    if !waiting.wait(&attempted, &error, tenure).await {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sees to it that no decision is made for `record`, unless one was.
+    pub(super) async fn fence(&self, record: &Record, tenure: &Tenure) -> Fence {
+        let Some(event) = record.event() else {
+            return Fence::Fenced;
+        };
+        let subject = self.subject(event);
+        let Ok(body) = record.ended(State::Aborted).encode() else {
+            return Fence::Fenced;
+        };
+        let mut waiting = Waiting::default();
+        loop {
+            if !tenure.held().await {
+                return Fence::Replaced;
+            }
+            let written = match self.find(event).await {
+                Ok(Some(found)) if found.record.gid() == record.gid() => {
+                    return match found.is_aborted() {
+                        true => Fence::Fenced,
+                        false => Fence::Decided,
+                    };
+                }
+                // Decided otherwise: what is on its way for this one comes too late.
+                Ok(Some(found)) if found.ends(record.head.generation) => return Fence::Fenced,
+                Ok(found) => {
+                    let expected = found.map_or(0, |found: Found| found.sequence);
+                    let kept = Some(self.horizon);
+                    let written = self.stream.replace(&subject, expected, body.clone(), kept);
+                    in_time(written).await
+                }
+                Err(error) => Err(error),
+            };
+            match written {
+                Ok(Written::At(_)) => return Fence::Fenced,
+                Ok(Written::TooLate) => {}
+                Err(error) => {
+                    let attempted = format!("cannot write the decision {subject}");
+                    if !waiting.wait(&attempted, &error, tenure).await {
+                        return Fence::Replaced;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The transactions of `partition` that have not ended.
+    ///
+    /// # Errors
+    /// When the log cannot be read to its end.
+    pub(super) async fn unfinished(&self, partition: u32) -> Result<Vec<Record>, String> {
+        let config = pull::OrderedConfig {
+            filter_subject: format!("tx.log.{}.{partition}.>", self.pipeline),
+            deliver_policy: DeliverPolicy::LastPerSubject,
+            ..Default::default()
+        };
+        let consumer = self.stream.stream().create_consumer(config).await;
+        let consumer: Consumer<pull::OrderedConfig> = consumer.map_err(|error| failed(&error))?;
+        let mut pending = consumer.cached_info().num_pending;
+        let mut messages = consumer.messages().await.map_err(|error| failed(&error))?;
+        let mut unfinished = Vec::new();
+        while pending > 0 {
+            let Some(message) = messages.next().await else {
+                return Err(failed(&"the reading ended early"));
+            };
+            let message = message.map_err(|error| failed(&error))?;
+            pending = message.info().map_err(|error| failed(&error))?.pending;
+            let record = Record::decode(&message.payload);
+            let record =
+                record.map_err(|error| failed(&format!("{}: {error}", message.subject)))?;
+            if record.head.state == State::Preparing {
+                unfinished.push(record);
+            }
+        }
+        Ok(unfinished)
+    }
+
+    fn log_of(&self, record: &Record) -> Option<String> {
+        let transaction = record.head.transaction.as_ref()?;
+        let (partition, gid) = (transaction.partition, &transaction.gid);
+        Some(format!("tx.log.{}.{partition}.{gid}", self.pipeline))
+    }
+}
+
+fn failed(error: &dyn Display) -> String {
+    format!("reading the log of transactions: {error}")
+}
