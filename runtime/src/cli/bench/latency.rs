@@ -67,6 +67,7 @@ async fn send(args: &Args, place: &Place, source: &Track, n_events: u64) -> anyh
 /// How long each event took, without the first ones.
 async fn compare(source: &Track, target: &Track, n_events: u64) -> anyhow::Result<Histogram<u64>> {
     let mut stored = HashMap::new();
+    let created = source.stream.cached_info().created.unix_timestamp_nanos();
     let mut events = read(source).await?.take(usize::try_from(n_events)?);
     while let Some(message) = events.next().await {
         let message = message?;
@@ -74,7 +75,7 @@ async fn compare(source: &Track, target: &Track, n_events: u64) -> anyhow::Resul
         if place.stream_sequence > n_events / WARM_UP {
             // As the runtime names a message that brings no id of its own.
             let name = format!("nats://{}/{}", source.name, message.subject);
-            let number = format!("{}:{}", source.name, place.stream_sequence);
+            let number = format!("{}:{}@{created}", source.name, place.stream_sequence);
             let id = EventId::of(&name, &number);
             stored.insert(id.to_string(), place.published);
         }
