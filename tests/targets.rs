@@ -8,6 +8,7 @@ use std::time::Duration;
 use syncline::app::AppError;
 use syncline::event::{Accepted, DeadReason, Operation};
 
+mod batches;
 mod rivals;
 
 const PIPELINE: &str = r#"

@@ -53,6 +53,7 @@ impl Holder {
                     name: name.to_owned(),
                     subjects: vec![pattern.to_owned()],
                     allow_direct: true,
+                    allow_batch_publish: context.client().is_server_compatible(2, 14, 0),
                     num_replicas: config.provision.replicas,
                     ..Default::default()
                 };
@@ -149,6 +150,15 @@ impl Holder {
     pub(super) fn largest(&self) -> Option<usize> {
         let largest = self.known.as_ref()?.max_message_size;
         usize::try_from(largest).ok().filter(|largest| *largest > 0)
+    }
+
+    /// Whether it takes messages in batches that it acknowledges as a whole, and surely remembers
+    /// what a batch brought when its messages are published by themselves after that: as long as
+    /// both may take with this `timeout`.
+    pub(super) fn takes_batches(&self, timeout: Duration) -> bool {
+        let known = self.known.as_ref();
+        let takes = known.is_some_and(|known| known.allow_batch_publish);
+        takes && self.remembers() >= timeout.saturating_mul(4)
     }
 
     /// Whether it is only taken to be there.

@@ -1,6 +1,7 @@
 //! One target module at a time: what it can do, and what it answers. A closed set of kinds.
 
 mod answer;
+mod batches;
 mod breaker;
 mod config;
 mod holder;
@@ -25,6 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tracing::{info, warn};
 
+use batches::Sent;
 use breaker::Breaker;
 
 pub use answer::Answer;
@@ -160,15 +162,10 @@ impl Target {
 
     /// Applies one effect. An answer that does not come in time is [`Answer::Unknown`].
     pub async fn apply(&self, effect: &PlannedEffect, cause: &Cause) -> Answer {
-        let applied = pin!(async {
-            match &self.kind {
-                Opened::Subject(target) => target.apply(effect, cause).await,
-                Opened::Kv(target) => Box::pin(target.apply(&effect.effect, cause)).await,
-            }
-        });
-        let answer = tokio::time::timeout(self.timeout, applied)
-            .await
-            .unwrap_or_else(|_| Answer::Unknown(format!("no answer within {:?}", self.timeout)));
+        let answer = match self.apply_in_batch(effect, cause).await {
+            Some(answer) => answer,
+            None => Box::pin(self.apply_alone(effect, cause)).await,
+        };
         self.learn(&answer);
         answer
     }
@@ -178,6 +175,38 @@ impl Target {
             self.teach(breaker, answer);
         }
         self.say_whether_away(answer);
+    }
+
+    /// The answer to an effect that is sent together with others; none: it is to be applied alone.
+    async fn apply_in_batch(&self, effect: &PlannedEffect, cause: &Cause) -> Option<Answer> {
+        let Opened::Subject(target) = &self.kind else {
+            return None;
+        };
+        // A batch has its own end, which spares each of its effects a timer.
+        match target.apply_in_batch(effect, cause).await {
+            Sent::Stored(_) => Some(Answer::Applied),
+            Sent::Silent => Some(self.silence()),
+            Sent::Alone => None,
+        }
+    }
+
+    async fn apply_alone(&self, effect: &PlannedEffect, cause: &Cause) -> Answer {
+        let applied = pin!(async {
+            match &self.kind {
+                Opened::Subject(target) => target.apply(effect, cause).await,
+                Opened::Kv(target) => target.apply(&effect.effect, cause).await,
+            }
+        });
+        let answer = tokio::time::timeout(self.timeout, applied).await;
+        answer.unwrap_or_else(|_| self.silence())
+    }
+
+    fn silence(&self) -> Answer {
+        Answer::Unknown(self.no_answer())
+    }
+
+    fn no_answer(&self) -> String {
+        format!("no answer within {:?}", self.timeout)
     }
 
     /// Once when it goes, and once when it is back.

@@ -1,6 +1,7 @@
 //! A target that is a subject: each effect is a message.
 
 use super::answer::of_publish_to;
+use super::batches::{Batches, Sent};
 use super::holder::Holder;
 use super::template::SubjectTemplate;
 use super::{Answer, Cause, Config, Found, ReadError};
@@ -16,6 +17,8 @@ pub(super) struct Subject {
     client: async_nats::Client,
     template: SubjectTemplate,
     stream: Option<Holder>,
+    /// Where the stream allows it.
+    batches: Option<Batches>,
     core: bool,
 }
 
@@ -33,7 +36,14 @@ impl Subject {
             }
             None => None,
         };
+        let batches = match &stream {
+            Some(stream) if !core && stream.takes_batches(config.timeout) => {
+                Some(Batches::open(context.client(), &stream.name, config.timeout).await?)
+            }
+            _ => None,
+        };
         Ok(Self {
+            batches,
             context: context.clone(),
             client: context.client(),
             template: template.clone(),
@@ -48,11 +58,7 @@ impl Subject {
             return Answer::Refused("a subject target has no preconditions".to_owned());
         }
         let subject = self.subject(effect);
-        let headers = headers(planned, cause);
-        let payload = match effect.operation {
-            Operation::Delete => Bytes::new(),
-            Operation::Upsert | Operation::Merge | Operation::Append => effect.payload.clone(),
-        };
+        let (headers, payload) = (headers(planned, cause), payload(effect));
         if self.core {
             return self.publish_core(subject, headers, payload).await;
         }
@@ -89,6 +95,23 @@ impl Subject {
         self.stream.as_ref()
     }
 
+    /// Sends it together with others, where the stream takes batches.
+    pub(super) async fn apply_in_batch(&self, planned: &PlannedEffect, cause: &Cause) -> Sent {
+        let effect = &planned.effect;
+        let Some(batches) = self.batches.as_ref().filter(|batches| batches.are_taken()) else {
+            return Sent::Alone;
+        };
+        if effect.precondition.is_some() {
+            return Sent::Alone;
+        }
+        let (subject, headers) = (self.subject(effect).into(), headers(planned, cause));
+        let sent = batches.send(subject, headers, payload(effect)).await;
+        if let (Sent::Stored(position), Some(stream)) = (sent, &self.stream) {
+            stream.note(position);
+        }
+        sent
+    }
+
     async fn publish_core(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Answer {
         match self
             .client
@@ -122,6 +145,13 @@ impl Subject {
         });
         let message = stream.last_message(&subject).await?;
         Ok(message.and_then(found))
+    }
+}
+
+fn payload(effect: &Effect) -> Bytes {
+    match effect.operation {
+        Operation::Delete => Bytes::new(),
+        Operation::Upsert | Operation::Merge | Operation::Append => effect.payload.clone(),
     }
 }
 

@@ -62,7 +62,7 @@ impl Target {
             ));
         };
         let image = tokio::time::timeout(self.timeout, target.image(effect)).await;
-        image.unwrap_or_else(|_| Err(NoImage::Unknown(self.silence())))
+        image.unwrap_or_else(|_| Err(NoImage::Unknown(self.no_answer())))
     }
 
     /// Makes the change, once, on the condition that the entity is still as `image` has it.
@@ -76,7 +76,7 @@ impl Target {
             }
         });
         let changed = tokio::time::timeout(self.timeout, changed).await;
-        let changed = changed.unwrap_or_else(|_| Changed::Maybe(Answer::Unknown(self.silence())));
+        let changed = changed.unwrap_or_else(|_| Changed::Maybe(Answer::Unknown(self.no_answer())));
         match &changed {
             Changed::Yes => self.learn(&Answer::Applied),
             Changed::No(answer) | Changed::Maybe(answer) => self.learn(answer),
@@ -92,11 +92,7 @@ impl Target {
         };
         let undone = target.undo(&planned.effect, image, cause);
         let undone = tokio::time::timeout(self.timeout, undone).await;
-        undone.unwrap_or_else(|_| Undone::Unknown(self.silence()))
-    }
-
-    fn silence(&self) -> String {
-        format!("no answer within {:?}", self.timeout)
+        undone.unwrap_or_else(|_| Undone::Unknown(self.no_answer()))
     }
 }
 

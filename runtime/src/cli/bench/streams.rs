@@ -42,6 +42,8 @@ impl Track {
             subjects: vec![format!("{subjects}*")],
             storage: StorageType::File,
             allow_direct: true,
+            // As on the streams that Syncline makes itself.
+            allow_batch_publish: true,
             ..Config::default()
         };
         let stream = context.create_stream(config).await?;
