@@ -12,6 +12,7 @@
 mod harness;
 
 mod atomic;
+mod attempts;
 mod chaos;
 mod cli;
 mod dead_letter;

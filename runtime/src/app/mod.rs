@@ -329,6 +329,7 @@ impl Shared {
             .iter()
             .filter_map(|s| self.plugins.slot(s, &config.name));
         let way = way::of(&self.context, config).await?;
+        let attempts = way::attempts(&self.context, config).await?;
         let coordinator = Coordinator::new(
             &config.name,
             self.targets.clone(),
@@ -342,6 +343,7 @@ impl Shared {
                 stages: stages.collect(),
                 kinds: self.kinds.clone(),
                 coordinator,
+                attempts,
                 secrets: self.surroundings.secrets.clone(),
                 metrics: metrics.clone(),
                 shutdown: shutdown.clone(),

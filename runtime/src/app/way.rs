@@ -1,7 +1,7 @@
-//! How the plans of a pipeline are applied.
+//! How the plans of a pipeline are applied, and where attempts are kept.
 
 use crate::pipeline::{Config, Guarantee};
-use crate::txn::{Ledger, MarkerError, Markers, Way};
+use crate::txn::{Attempts, Ledger, MarkerError, Markers, Way};
 use async_nats::jetstream;
 use std::time::Duration;
 
@@ -26,4 +26,19 @@ pub(super) async fn of(context: &jetstream::Context, config: &Config) -> Result<
         }
         (Guarantee::AtLeastOnce, None) => Ok(Way::AtLeastOnce(None)),
     }
+}
+
+/// Where what was tried at an event is kept for whoever takes over; none: nobody does.
+///
+/// # Errors
+/// When the stream cannot be opened.
+pub(super) async fn attempts(
+    context: &jetstream::Context,
+    config: &Config,
+) -> Result<Option<Attempts>, MarkerError> {
+    if config.intake.lease.is_none() {
+        return Ok(None);
+    }
+    let attempts = Attempts::open(context, &config.name, &config.intake.provision).await?;
+    Ok(Some(attempts))
 }

@@ -1,6 +1,7 @@
 //! The way of one event, from its delivery to its settlement: think, act, settle.
 
 mod admission;
+mod attempts;
 mod config;
 mod outcome;
 mod retry;
@@ -14,7 +15,7 @@ use crate::plugin::{Secrets, Session, Slot, Version};
 use crate::rate::Limiter;
 use crate::shutdown::Shutdown;
 use crate::telemetry::PipelineMetrics;
-use crate::txn::{Applied, Coordinator, Tenure};
+use crate::txn::{Applied, Attempts, Coordinator, Tenure};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,7 @@ pub struct Pipeline {
     retry: RetryPolicy,
     on_failure: OnFailure,
     coordinator: Coordinator,
+    attempts: Option<Attempts>,
     secrets: Arc<Secrets>,
     metrics: Arc<PipelineMetrics>,
     shutdown: Shutdown,
@@ -54,6 +56,8 @@ pub struct Parts {
     pub kinds: std::collections::BTreeMap<String, crate::target::Kind>,
     /// Applies its plans.
     pub coordinator: Coordinator,
+    /// Keeps what was tried, where somebody may take over; none: nobody does.
+    pub attempts: Option<Attempts>,
     /// Kept out of dead letters.
     pub secrets: Arc<Secrets>,
     /// Counts its events.
@@ -74,6 +78,7 @@ impl Pipeline {
             on_failure: config.on_failure,
             stages: parts.stages,
             coordinator: parts.coordinator,
+            attempts: parts.attempts,
             secrets: parts.secrets,
             metrics: parts.metrics,
             shutdown: parts.shutdown,
@@ -244,6 +249,9 @@ impl Pipeline {
 
     async fn try_again(&self, work: &mut Work, failure: outcome::Fault) -> Step {
         let away = failure.away || !self.coordinator.is_connected();
+        if !away && !self.recall_attempts(work).await {
+            return Step::End(Disposition::GiveBack);
+        }
         let pause = match self.retry.pause_after(work.attempt, work.seed()) {
             _ if failure.away => Some(AWAY),
             None if away => Some(self.retry.longest),
@@ -260,6 +268,7 @@ impl Pipeline {
             work.note_accepted(&failure);
         } else {
             work.note_failure(&failure, &self.secrets);
+            self.keep_attempts(work, pause).await;
             work.attempt += 1;
         }
         Step::Wait(pause)
@@ -291,6 +300,9 @@ impl Pipeline {
     async fn bury(&self, work: &mut Work, failure: outcome::Fault) -> Step {
         // It tries the target no more, and storing the letter may take long.
         work.pass = None;
+        if !self.recall_attempts(work).await {
+            return Step::End(Disposition::GiveBack);
+        }
         work.note_failure(&failure, &self.secrets);
         let letter = work.dead_letter(&self.name, &failure, &self.secrets);
         tracing::warn!(pipeline = %self.name, event = %letter.id, reason = failure.reason.as_str(),

@@ -7,7 +7,7 @@ use crate::event::{
     Original, Outcome, Past, PlannedEffect, Receipt, Report,
 };
 use crate::plugin::{Secrets, Version};
-use crate::txn::{Pass, Tenure};
+use crate::txn::{Pass, Tenure, Tried};
 use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -23,6 +23,8 @@ pub(super) struct Work {
     pub(super) fault: Option<InvalidEvent>,
     /// From 1.
     pub(super) attempt: u32,
+    /// Whether it is known what earlier runs have tried.
+    pub(super) is_recalled: bool,
     /// How often it was thought again because what it rests on had changed.
     pub(super) conflicts: u32,
     /// Leave to act although a target is left alone.
@@ -58,6 +60,7 @@ impl Work {
             }),
             tenure,
             is_event: fault.is_none(),
+            is_recalled: !envelope.origin.maybe_seen,
             envelope,
             fault,
             attempt: 1,
@@ -111,6 +114,28 @@ impl Work {
         id.iter().fold(u64::from(self.attempt), |seed, byte| {
             seed.wrapping_mul(31).wrapping_add(u64::from(*byte))
         })
+    }
+
+    /// The attempt at hand is the next one after those of an earlier run.
+    pub(super) fn go_on_from(&mut self, earlier: Option<Tried>) {
+        self.is_recalled = true;
+        let Some(earlier) = earlier else { return };
+        self.attempt = earlier.attempts + 1;
+        self.past.history = earlier.history;
+        for accepted in earlier.accepted {
+            if !self.accepted.contains(&accepted) {
+                self.accepted.push(accepted);
+            }
+        }
+    }
+
+    /// What was tried so far, the attempt at hand included.
+    pub(super) fn tried(&self) -> Tried {
+        Tried {
+            attempts: self.attempt,
+            history: self.past.history.clone(),
+            accepted: self.accepted.clone(),
+        }
     }
 
     pub(super) fn note_plugins(&mut self, versions: &[Arc<Version>]) {

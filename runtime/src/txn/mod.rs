@@ -3,6 +3,7 @@
 mod admission;
 mod at_least_once;
 mod atomic;
+mod attempts;
 mod carry_out;
 mod floor;
 mod lease;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use record::State;
 
 pub use admission::Pass;
+pub use attempts::{Attempts, Tried};
 pub use lease::{Holder, Lease, LeaseError, Members, Presence, Tenure, holders};
 pub use ledger::Ledger;
 pub use markers::{MarkerError, Markers};

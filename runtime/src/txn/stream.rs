@@ -168,6 +168,27 @@ impl TxStream {
         Ok(ack.sequence)
     }
 
+    /// As [`Self::write`]; of earlier messages of the subject none is kept.
+    ///
+    /// # Errors
+    /// When it is not known to be there.
+    pub(super) async fn write_last(
+        &self,
+        subject: String,
+        body: Bytes,
+        ttl: Duration,
+    ) -> Result<(), String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_MESSAGE_TTL, format!("{}s", ttl.as_secs()));
+        headers.insert(NATS_ROLLUP, "sub");
+        let published = self
+            .context
+            .publish_with_headers(subject, headers, body)
+            .await;
+        let ack = published.map_err(|error| error.to_string())?;
+        ack.await.map(drop).map_err(|error| error.to_string())
+    }
+
     /// As [`Self::replace`]; of earlier messages of the subject none is kept.
     ///
     /// # Errors
