@@ -6,7 +6,7 @@ mod elsewhere;
 mod encryption;
 mod failover;
 mod identity;
-mod keys;
+pub(crate) mod keys;
 mod permissions;
 mod reconnect;
 mod requests;

@@ -13,7 +13,9 @@
 mod check;
 mod cluster;
 pub(crate) mod guests;
+mod module;
 mod nats;
+mod postgres;
 mod process;
 mod publish;
 mod read;
@@ -28,7 +30,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub(crate) use check::{check_law, check_law_of, eventually, stall};
 pub(crate) use cluster::Cluster;
+pub(crate) use module::{Fault, Module};
 pub(crate) use nats::Server;
+pub(crate) use postgres::Postgres;
 pub(crate) use process::{Process, binary};
 pub(crate) use publish::Ce;
 pub(crate) use read::Message;

@@ -161,7 +161,7 @@ fn write_settings(folder: &Path, port: u16, settings: &str) {
 }
 
 fn spawn(folder: &Path) -> Child {
-    let program = program();
+    let program = program("nats-server", "NATS_SERVER_BIN");
     Command::new(&program)
         .arg("--config")
         .arg(folder.join("server.conf"))
@@ -174,18 +174,24 @@ fn spawn(folder: &Path) -> Child {
         .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()))
 }
 
-/// `NATS_SERVER_BIN`, else the one on PATH, else the one that `make setup` fetched.
-fn program() -> PathBuf {
-    if let Some(named) = std::env::var_os("NATS_SERVER_BIN") {
-        return named.into();
+/// The one that the variable `named_by` names, else the one on PATH, else the one that `make setup`
+/// fetched.
+pub(super) fn program(name: &str, named_by: &str) -> PathBuf {
+    if let Some(named) = std::env::var_os(named_by) {
+        let named = PathBuf::from(named);
+        return if named.is_dir() {
+            named.join(name)
+        } else {
+            named
+        };
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let fetched = target().join("tools/bin");
     let found = std::env::split_paths(&path)
         .chain([fetched])
-        .map(|folder| folder.join("nats-server"))
+        .map(|folder| folder.join(name))
         .find(|file| file.is_file());
-    found.expect("no nats-server on PATH: run `make setup`, or name one in NATS_SERVER_BIN")
+    found.unwrap_or_else(|| panic!("no {name} on PATH: run `make setup`, or say in {named_by}"))
 }
 
 /// The target directory that this test was built in.

@@ -12,13 +12,13 @@ use std::path::Path;
 use time::{Duration, OffsetDateTime};
 
 /// An authority that signs certificates.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, TlsKey>,
     pem: String,
 }
 
 impl Authority {
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -31,13 +31,13 @@ impl Authority {
     }
 
     /// Writes its own certificate.
-    pub(super) fn write(&self, file: &Path) {
+    pub(crate) fn write(&self, file: &Path) {
         std::fs::write(file, &self.pem).unwrap();
     }
 
     /// Writes a certificate for `name`, good until so long from now, and its key: `STEM.pem`,
     /// `STEM.key`.
-    pub(super) fn sign(&self, name: &str, good_for: Duration, stem: &Path) {
+    pub(crate) fn sign(&self, name: &str, good_for: Duration, stem: &Path) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
@@ -53,14 +53,14 @@ impl Authority {
 }
 
 /// An operator with one account: what a server in operator mode trusts.
-pub(super) struct Operator {
+pub(crate) struct Operator {
     operator: KeyPair,
     account: KeyPair,
     system: KeyPair,
 }
 
 impl Operator {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             operator: KeyPair::new_operator(),
             account: KeyPair::new_account(),
@@ -69,7 +69,7 @@ impl Operator {
     }
 
     /// Lines of a server's configuration: it knows the operator and the account from memory.
-    pub(super) fn settings(&self) -> String {
+    pub(crate) fn settings(&self) -> String {
         let operator = json!({"name": "test", "nats": {"type": "operator", "version": 2}});
         let operator = jwt(&self.operator, &self.operator, operator);
         let (own, system) = (self.account(&self.account), self.account(&self.system));
@@ -102,7 +102,7 @@ impl Operator {
     }
 
     /// A user's credentials file, good until so long from now.
-    pub(super) fn credentials(&self, good_for: Duration) -> String {
+    pub(crate) fn credentials(&self, good_for: Duration) -> String {
         let user = KeyPair::new_user();
         let claims = json!({
             "name": "syncline",

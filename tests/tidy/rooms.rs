@@ -49,7 +49,7 @@ const SETTINGS_OF_PIPELINE: &str = "runtime/src/pipeline/config.rs";
 
 /// An outside name, and where it may stand: paths within `runtime/src`. Tests may use what they
 /// need.
-const OUTSIDE: [(&str, &[&str]); 13] = [
+const OUTSIDE: [(&str, &[&str]); 16] = [
     ("wasmtime", &["plugin/"]),
     ("wasmtime_wasi", &["plugin/"]),
     ("notify", &["plugin/watch.rs", "cli/rebuild.rs"]),
@@ -66,6 +66,9 @@ const OUTSIDE: [(&str, &[&str]); 13] = [
             "cli/",
         ],
     ),
+    ("tokio_postgres", &["target/postgres/"]),
+    ("deadpool_postgres", &["target/postgres/"]),
+    ("reqwest", &["target/http/"]),
     ("toml", &["config/", "cli/"]),
     ("jsonschema", &["plugin/"]),
     ("tokio_util", &["shutdown.rs"]),

@@ -1,5 +1,6 @@
 //! The reference in `docs/configuration.md` and the code say the same.
 
+use super::http::LEVELS;
 use super::keys::{self, Keys};
 use super::pipelines::{GUARANTEES, ON_FAILURE};
 use super::plugins::LATER_SCHEMES;
@@ -87,6 +88,9 @@ fn what_is_not_available_yet_is_in_the_reference_and_the_reverse() {
     let mut later = |key: &str, word: &str| expected.insert(format!("{key} = \"{word}\""));
     KINDS.iter().filter(|w| w.1.is_none()).for_each(|w| {
         later("targets.NAME.kind", w.0);
+    });
+    LEVELS.iter().filter(|w| w.1.is_none()).for_each(|w| {
+        later("targets.NAME.level", w.0);
     });
     GUARANTEES.iter().filter(|w| w.1.is_none()).for_each(|w| {
         later("pipelines.NAME.guarantee", w.0);

@@ -6,7 +6,9 @@ use crate::intake::Source;
 use crate::pipeline::{Guarantee, OnFailure, RetryPolicy, RouteConfig};
 use crate::plugin::Limits;
 use crate::provision::Create;
-use crate::target::Kind;
+use crate::target::http::Level;
+use crate::target::postgres::{Content, TableName};
+use crate::target::{Kind, Tls};
 use std::path::Path;
 use std::time::Duration;
 
@@ -140,6 +142,90 @@ fn targets_are_read() {
         (Create::Missing, Duration::from_secs(2))
     );
     assert_eq!(audit.kind, kind("audit", None, true));
+}
+
+#[test]
+fn tables_are_read_and_their_urls_not_shown() {
+    let text = r#"
+        [targets.orders]
+        kind = "postgres"
+        url = "postgres://me:${PW}@db:5433/shop"
+        table = "shop.Orders"
+        key = ["region", "id"]
+        columns = ["status", "lines"]
+        entity = "kind"
+        version = "v"
+        tls = true
+        [targets.log]
+        kind = "postgres"
+        url = { env = "LOG_URL" }
+        table = "log"
+        connections = 2
+        [pipelines.p]
+        source = { stream = "S", subjects = ["s.>"] }
+        to = [{ target = "orders", entity = "order" }, { target = "log" }]
+        guarantee = "at-least-once"
+    "#;
+    let env = |name: &str| match name {
+        "PW" => Some("hunter2".to_owned()),
+        "LOG_URL" => Some("postgres://me:hunter2@db/log".to_owned()),
+        _ => None,
+    };
+    let config = Config::parse(text, Path::new("/etc"), &env).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let table = |n: usize| match &config.targets[n].kind {
+        Kind::Postgres(settings) => settings.clone(),
+        other => panic!("{other:?}"),
+    };
+    let (orders, log) = (table(0), table(1));
+    assert_eq!(orders.table, TableName::new("shop.Orders"));
+    assert_eq!(orders.key, ["region", "id"]);
+    let columns = ["status", "lines"].map(str::to_owned).to_vec();
+    assert_eq!(orders.content, Content::Columns(columns));
+    assert_eq!((orders.connections, log.connections), (8, 2));
+    assert_eq!((orders.tls, log.tls), (Some(Tls::default()), None));
+    assert_eq!(log.content, Content::Document("data".to_owned()));
+    // A table without a key takes records, whatever `to` does not say.
+    let operations: Vec<_> = config.pipelines[0]
+        .to
+        .iter()
+        .map(|to| to.operation)
+        .collect();
+    assert_eq!(operations, [Operation::Upsert, Operation::Append]);
+}
+
+#[test]
+fn modules_are_read_and_their_headers_not_shown() {
+    let text = r#"
+        [targets.api]
+        kind = "http"
+        url = "https://crm.example.com/v2/{entity}/{key}"
+        headers = { authorization = { env = "AUTH" }, X-Tenant = "acme" }
+        level = "M1"
+        [pipelines.p]
+        source = { stream = "S", subjects = ["s.>"] }
+        to = [{ target = "api", entity = "person" }]
+        guarantee = "at-least-once"
+    "#;
+    let env = |name: &str| (name == "AUTH").then(|| "Bearer hunter2".to_owned());
+    let config = Config::parse(text, Path::new("/etc"), &env).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let Kind::Http(settings) = &config.targets[0].kind else {
+        panic!("{:?}", config.targets)
+    };
+    assert_eq!(settings.level, Level::M1);
+    let names: Vec<_> = settings
+        .headers
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    let collection = settings.collection.as_ref().unwrap();
+    assert_eq!(
+        collection.to_string(),
+        "https://crm.example.com/v2/{entity}"
+    );
+    assert_eq!(config.pipelines[0].to[0].operation, Operation::Upsert);
 }
 
 #[test]

@@ -87,12 +87,30 @@ pub(super) const TARGET: Keys = Keys {
         "stream",
         "core",
         "bucket",
+        "url",
+        "table",
+        "key",
+        "columns",
+        "data",
+        "entity",
+        "version",
+        "connections",
+        "collection",
+        "headers",
+        "level",
+        "tls",
         "create",
         "timeout",
         "rate_limit",
         "breaker",
     ],
     later: &[("contract", "a module contract")],
+};
+
+pub(super) const TARGET_TLS: Keys = Keys {
+    section: "targets.NAME.tls",
+    known: &["ca", "cert", "key"],
+    later: &[],
 };
 
 pub(super) const BREAKER: Keys = Keys {
@@ -171,7 +189,7 @@ pub(super) const PARTITIONS: Keys = Keys {
 
 /// All of them, in the order of the reference.
 #[cfg(test)]
-pub(super) const ALL: [&Keys; 17] = [
+pub(super) const ALL: [&Keys; 18] = [
     &FILE,
     &NATS,
     &TLS,
@@ -180,6 +198,7 @@ pub(super) const ALL: [&Keys; 17] = [
     &GRANTS,
     &PLUGIN_LIMITS,
     &TARGET,
+    &TARGET_TLS,
     &BREAKER,
     &PIPELINE,
     &SOURCE,

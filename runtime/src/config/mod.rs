@@ -8,6 +8,7 @@
 mod entry;
 mod env;
 mod file;
+mod http;
 mod keys;
 mod names;
 mod nats;
@@ -15,6 +16,7 @@ mod partitions;
 mod pipelines;
 mod places;
 mod plugins;
+mod postgres;
 mod problem;
 mod routes;
 mod secrets;

@@ -61,6 +61,10 @@ fn operation(entry: &Entry<'_>, flavor: Option<Flavor>) -> Option<Operation> {
         entry.report("a kv target cannot append: use \"upsert\", \"merge\" or \"delete\"");
         return None;
     }
+    if operation != Operation::Append && flavor == Some(Flavor::Postgres { keyed: false }) {
+        entry.report("a postgres target without `key` can only append: name its `key`");
+        return None;
+    }
     Some(operation)
 }
 

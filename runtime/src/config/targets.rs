@@ -1,13 +1,18 @@
 //! `[targets.NAME]`.
 
 use super::entry::Entry;
+use super::http;
 use super::keys;
 use super::names;
 use super::pipelines::backoff;
+use super::postgres;
 use super::section::Section;
 use crate::event::Operation;
 use crate::provision::{Create, Provision};
-use crate::target::{BreakerPolicy, Config, Kind, SubjectTemplate};
+use crate::target::{
+    BreakerPolicy, Config, Kind, SubjectTemplate, Tls, http as http_target,
+    postgres as postgres_target,
+};
 use std::time::Duration;
 use toml::de::DeValue;
 
@@ -19,31 +24,40 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) enum Flavor {
     Subject,
     Kv,
+    Http,
+    Postgres {
+        /// Whether its rows have keys; otherwise it takes records only.
+        keyed: bool,
+    },
 }
 
 /// The words of `kind`; those without a value are not built yet.
 pub(super) const KINDS: [(&str, Option<Flavor>); 4] = [
     ("subject", Some(Flavor::Subject)),
     ("kv", Some(Flavor::Kv)),
-    ("postgres", None),
-    ("http", None),
+    ("postgres", Some(Flavor::Postgres { keyed: true })),
+    ("http", Some(Flavor::Http)),
 ];
 
 impl Flavor {
     /// The kind of a target, where the file says one that is known.
     pub(super) fn of(target: &Entry<'_>) -> Option<Self> {
-        let kind = target.value.as_table()?.get("kind")?.get_ref().as_str()?;
-        KINDS
-            .into_iter()
-            .find(|(word, _)| *word == kind)
-            .and_then(|(_, flavor)| flavor)
+        let table = target.value.as_table()?;
+        let kind = table.get("kind")?.get_ref().as_str()?;
+        let (_, flavor) = KINDS.into_iter().find(|(word, _)| *word == kind)?;
+        match flavor? {
+            Self::Postgres { .. } => Some(Self::Postgres {
+                keyed: table.contains_key("key"),
+            }),
+            other => Some(other),
+        }
     }
 
     /// What `to` does when it does not say.
     pub(super) fn default_operation(self) -> Operation {
         match self {
-            Self::Subject => Operation::Append,
-            Self::Kv => Operation::Upsert,
+            Self::Subject | Self::Postgres { keyed: false } => Operation::Append,
+            Self::Kv | Self::Http | Self::Postgres { keyed: true } => Operation::Upsert,
         }
     }
 }
@@ -51,7 +65,7 @@ impl Flavor {
 pub(super) fn read(name: &str, entry: &Entry<'_>, provision: &Provision) -> Option<Config> {
     let name = names::own(name, entry);
     let section = entry.section(&keys::TARGET)?;
-    let advice = "write \"subject\" or \"kv\"";
+    let advice = "write \"subject\", \"kv\", \"postgres\" or \"http\"";
     let flavor = section.require("kind", advice, |entry| entry.choose(&KINDS));
     let create = section.read("create", create).unwrap_or_default();
     let timeout = section.read("timeout", Entry::duration).unwrap_or(TIMEOUT);
@@ -63,8 +77,24 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, provision: &Provision) -> Opti
         stream: section.read("stream", names::of_written),
         core: section.read("core", Entry::flag).unwrap_or_default(),
         bucket: section.read("bucket", names::of_written),
+        ..Parts::default()
     };
-    check(&section, flavor?, parts.core, create);
+    let tls = section.read("tls", tls).flatten();
+    // The same key, and another value.
+    let (url, database) = match flavor {
+        Some(Flavor::Http) => (section.read("url", http::url), None),
+        Some(Flavor::Postgres { .. }) => (None, section.read("url", postgres::url)),
+        _ => {
+            section.read("url", Entry::text);
+            (None, None)
+        }
+    };
+    let parts = Parts {
+        table: postgres::read(&section, database, tls.clone()),
+        api: http::read(&section, url, tls),
+        ..parts
+    };
+    check(&section, flavor?, &parts, create);
     let kind = parts.into_kind(flavor?)?;
     Some(Config {
         name,
@@ -78,11 +108,14 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, provision: &Provision) -> Opti
 }
 
 /// What the kinds are made of.
+#[derive(Default)]
 struct Parts {
     subject: Option<SubjectTemplate>,
     stream: Option<String>,
     core: bool,
     bucket: Option<String>,
+    table: Option<postgres_target::Settings>,
+    api: Option<http_target::Settings>,
 }
 
 impl Parts {
@@ -92,6 +125,8 @@ impl Parts {
             stream,
             core,
             bucket,
+            table,
+            api,
         } = self;
         match flavor {
             Flavor::Subject => Some(Kind::Subject {
@@ -100,6 +135,8 @@ impl Parts {
                 core,
             }),
             Flavor::Kv => Some(Kind::Kv { bucket: bucket? }),
+            Flavor::Postgres { .. } => Some(Kind::Postgres(Box::new(table?))),
+            Flavor::Http => Some(Kind::Http(Box::new(api?))),
         }
     }
 }
@@ -125,29 +162,76 @@ fn breaker(entry: &Entry<'_>) -> Option<Option<BreakerPolicy>> {
     Some(Some(policy))
 }
 
+/// `true`, `false`, or a table: whether and how a connection is encrypted.
+fn tls(entry: &Entry<'_>) -> Option<Option<Tls>> {
+    match entry.value {
+        DeValue::Boolean(false) => return Some(None),
+        DeValue::Boolean(true) => return Some(Some(Tls::default())),
+        _ => {}
+    }
+    let section = entry.section(&keys::TARGET_TLS)?;
+    if section.has("cert") != section.has("key") {
+        section.report("`cert` and `key` go together: write both or none");
+    }
+    Some(Some(Tls {
+        ca: section.read("ca", Entry::existing_file),
+        cert: section.read("cert", Entry::existing_file),
+        key: section.read("key", Entry::existing_file),
+    }))
+}
+
+/// What only targets on NATS have.
+const OF_NATS: [&str; 4] = ["subject", "stream", "core", "bucket"];
+/// What only targets elsewhere have.
+const ELSEWHERE: [&str; 2] = ["url", "tls"];
+
 /// Refuses what does not go together.
-fn check(section: &Section<'_>, flavor: Flavor, core: bool, create: Create) {
+fn check(section: &Section<'_>, flavor: Flavor, parts: &Parts, create: Create) {
     match flavor {
         Flavor::Kv => {
             section.demand("bucket", "name the key-value bucket");
             let why = "a kv target has no such key, only a `bucket`: remove it";
             section.refuse(&["subject", "stream", "core"], why);
+            section.refuse(&ELSEWHERE, why);
+            section.refuse(&postgres::KEYS, why);
+            section.refuse(&http::KEYS, why);
         }
-        Flavor::Subject => {
-            section.demand("subject", "name the subject, as in \"search.index.{key}\"");
-            section.refuse(
-                &["bucket"],
-                "a subject target has no bucket: remove the key",
-            );
-            if core {
-                let why = "with `core = true` no stream takes part: remove one of the two";
-                section.refuse(&["stream"], why);
-            }
-            if create == Create::Missing && !section.has("stream") {
-                let why = "nothing to make: name the `stream`, or remove `create`";
+        Flavor::Postgres { .. } => {
+            postgres::check(section);
+            let why = "a postgres target has no such key: remove it";
+            section.refuse(&OF_NATS, why);
+            section.refuse(&http::KEYS, why);
+        }
+        Flavor::Http => {
+            http::check(section, parts.api.as_ref());
+            let why = "an http target has no such key: remove it";
+            section.refuse(&OF_NATS, why);
+            section.refuse(&postgres::KEYS, why);
+            if create == Create::Missing {
+                let why = "nothing of a module's is made: remove `create`, or write \"check\" or \
+                           `false`";
                 section.refuse(&["create"], why);
             }
         }
+        Flavor::Subject => check_subject(section, parts.core, create),
+    }
+}
+
+fn check_subject(section: &Section<'_>, core: bool, create: Create) {
+    section.demand("subject", "name the subject, as in \"search.index.{key}\"");
+    let why = "a subject target has no bucket: remove the key";
+    section.refuse(&["bucket"], why);
+    let why = "a subject target has no such key: remove it";
+    section.refuse(&ELSEWHERE, why);
+    section.refuse(&postgres::KEYS, why);
+    section.refuse(&http::KEYS, why);
+    if core {
+        let why = "with `core = true` no stream takes part: remove one of the two";
+        section.refuse(&["stream"], why);
+    }
+    if create == Create::Missing && !section.has("stream") {
+        let why = "nothing to make: name the `stream`, or remove `create`";
+        section.refuse(&["create"], why);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::breaker::BreakerPolicy;
 use super::template::SubjectTemplate;
+use super::{http, postgres};
 use crate::provision::{Create, Provision};
 use crate::rate::Rate;
 use std::time::Duration;
@@ -42,4 +43,8 @@ pub enum Kind {
         /// The bucket.
         bucket: String,
     },
+    /// A table of a PostgreSQL database.
+    Postgres(Box<postgres::Settings>),
+    /// The HTTP API of a module.
+    Http(Box<http::Settings>),
 }

@@ -5,15 +5,20 @@ mod batches;
 mod breaker;
 mod config;
 mod holder;
+pub mod http;
 mod kv;
 mod merge;
+mod participation;
+pub mod postgres;
 mod promise;
 mod subject;
 mod taken;
 mod template;
+mod tls;
 mod undo;
 
 use crate::event::{EventId, Operation, OrderingKey, PlannedEffect};
+use crate::provision::Create;
 use crate::rate::Limiter;
 use crate::telemetry::Metrics;
 use async_nats::connection::State;
@@ -28,12 +33,15 @@ use tracing::{info, warn};
 
 use batches::Sent;
 use breaker::Breaker;
+use postgres::Databases;
 
 pub use answer::Answer;
 pub use breaker::{BreakerPolicy, Pass};
 pub use config::{Config, Kind};
+pub use participation::{Participation, Strength};
 pub use promise::Promise;
 pub use template::SubjectTemplate;
+pub use tls::Tls;
 pub use undo::{Changed, Image, NoImage, Undone};
 
 /// What led to an effect: goes along with it as headers.
@@ -110,6 +118,8 @@ pub struct Target {
 enum Opened {
     Subject(subject::Subject),
     Kv(kv::Kv),
+    Postgres(Box<postgres::Postgres>),
+    Http(Box<http::Http>),
 }
 
 impl Target {
@@ -117,9 +127,10 @@ impl Target {
     ///
     /// # Errors
     /// What is missing, and the setting that would make it.
-    pub async fn open(
+    async fn open(
         context: &jetstream::Context,
         config: &Config,
+        databases: &Databases,
         metrics: &Metrics,
     ) -> Result<Self, OpenError> {
         let opened = match &config.kind {
@@ -131,6 +142,19 @@ impl Target {
                 .await
                 .map(Opened::Subject),
             Kind::Kv { bucket } => kv::Kv::open(context, bucket, config).await.map(Opened::Kv),
+            Kind::Postgres(settings) => match databases.get(settings) {
+                Ok(database) => Box::pin(postgres::Postgres::open(database, settings, config))
+                    .await
+                    .map(|target| Opened::Postgres(Box::new(target))),
+                Err(fault) => Err(fault),
+            },
+            Kind::Http(settings) => {
+                let looks = config.create != Create::Adopt;
+                let opened = http::Http::open(settings, config.timeout, looks);
+                Box::pin(opened)
+                    .await
+                    .map(|target| Opened::Http(Box::new(target)))
+            }
         };
         let kind = opened.map_err(|fault| OpenError {
             target: config.name.clone(),
@@ -158,21 +182,24 @@ impl Target {
         if let Some(limiter) = &self.limiter {
             limiter.turn().await;
         }
+        if let Opened::Http(target) = &self.kind {
+            target.turn().await;
+        }
     }
 
     /// Applies one effect. An answer that does not come in time is [`Answer::Unknown`].
     pub async fn apply(&self, effect: &PlannedEffect, cause: &Cause) -> Answer {
-        let answer = match self.apply_in_batch(effect, cause).await {
-            Some(answer) => answer,
+        let (answer, is_silence) = match self.apply_in_batch(effect, cause).await {
+            Some(answer) => heard(answer),
             None => Box::pin(self.apply_alone(effect, cause)).await,
         };
-        self.learn(&answer);
+        self.learn(&answer, is_silence);
         answer
     }
 
-    fn learn(&self, answer: &Answer) {
+    fn learn(&self, answer: &Answer, is_silence: bool) {
         if let Some(breaker) = &self.breaker {
-            self.teach(breaker, answer);
+            self.teach(breaker, answer, is_silence);
         }
         self.say_whether_away(answer);
     }
@@ -190,15 +217,17 @@ impl Target {
         }
     }
 
-    async fn apply_alone(&self, effect: &PlannedEffect, cause: &Cause) -> Answer {
+    async fn apply_alone(&self, effect: &PlannedEffect, cause: &Cause) -> (Answer, bool) {
         let applied = pin!(async {
             match &self.kind {
-                Opened::Subject(target) => target.apply(effect, cause).await,
-                Opened::Kv(target) => target.apply(&effect.effect, cause).await,
+                Opened::Subject(target) => heard(target.apply(effect, cause).await),
+                Opened::Kv(target) => heard(target.apply(&effect.effect, cause).await),
+                Opened::Postgres(target) => Box::pin(target.apply(&effect.effect, cause)).await,
+                Opened::Http(target) => Box::pin(target.apply(effect, cause)).await,
             }
         });
         let answer = tokio::time::timeout(self.timeout, applied).await;
-        answer.unwrap_or_else(|_| self.silence())
+        answer.unwrap_or_else(|_| (self.silence(), true))
     }
 
     fn silence(&self) -> Answer {
@@ -223,14 +252,13 @@ impl Target {
         }
     }
 
-    /// What is not known while NATS itself is away says nothing about the target.
-    fn teach(&self, breaker: &Breaker, answer: &Answer) {
-        let is_connected = || self.client.connection_state() == State::Connected;
+    /// What is not known while NATS itself is away says nothing about a target that is reached by it.
+    fn teach(&self, breaker: &Breaker, answer: &Answer, is_silence: bool) {
+        let is_by_nats = matches!(self.kind, Opened::Subject(_) | Opened::Kv(_));
+        let is_reached = || !is_by_nats || self.client.connection_state() == State::Connected;
         match answer {
-            Answer::Unknown(error) if answer.is_silence() && is_connected() => {
-                breaker.failed(error);
-            }
-            Answer::Unknown(_) if !answer.is_silence() => breaker.answered(),
+            Answer::Unknown(error) if is_silence && is_reached() => breaker.failed(error),
+            Answer::Unknown(_) if !is_silence => breaker.answered(),
             Answer::Unknown(_) | Answer::Away(_) => breaker.put_off(),
             Answer::Applied | Answer::Refused(_) | Answer::Conflict(_) => breaker.answered(),
         }
@@ -250,6 +278,25 @@ impl Target {
         }
     }
 
+    /// What it can promise to a transaction, as far as it is known.
+    #[must_use]
+    pub fn participation(&self) -> Participation {
+        match &self.kind {
+            Opened::Subject(_) | Opened::Kv(_) => Participation::Deferred,
+            Opened::Postgres(target) => target.participation(),
+            Opened::Http(target) => target.participation(),
+        }
+    }
+
+    /// The database that it is a table of. Targets of one database can be written in one transaction.
+    #[must_use]
+    pub fn database(&self) -> Option<&Arc<postgres::Database>> {
+        match &self.kind {
+            Opened::Postgres(target) => Some(target.database()),
+            Opened::Subject(_) | Opened::Kv(_) | Opened::Http(_) => None,
+        }
+    }
+
     /// Reads one entity.
     ///
     /// # Errors
@@ -259,6 +306,8 @@ impl Target {
             match &self.kind {
                 Opened::Subject(target) => target.read(entity, key).await,
                 Opened::Kv(target) => target.read(entity, key).await,
+                Opened::Postgres(target) => Box::pin(target.read(entity, key)).await,
+                Opened::Http(target) => Box::pin(target.read(entity, key)).await,
             }
         };
         let name = &self.name;
@@ -271,12 +320,23 @@ impl Target {
     }
 }
 
+/// The answer of a target that is reached by NATS, and whether nothing was heard.
+fn heard(answer: Answer) -> (Answer, bool) {
+    let is_silence = answer.is_silence();
+    (answer, is_silence)
+}
+
 /// Why `operation` cannot be applied to a target of this kind, if it cannot.
 #[must_use]
 pub fn unsupported(kind: &Kind, operation: Operation) -> Option<&'static str> {
     match (kind, operation) {
         (Kind::Kv { .. }, Operation::Append) => {
             Some("a kv target has no `append`: every entry has a key; use `upsert`")
+        }
+        (Kind::Postgres(settings), operation)
+            if settings.key.is_empty() && operation != Operation::Append =>
+        {
+            Some("a postgres target without `key` has only `append`: nothing tells its rows apart")
         }
         _ => None,
     }
@@ -299,8 +359,12 @@ impl Targets {
         metrics: &Metrics,
     ) -> Result<Self, Vec<OpenError>> {
         let (mut by_name, mut problems) = (BTreeMap::new(), Vec::new());
+        let databases = Databases::of(configs.iter().filter_map(|config| match &config.kind {
+            Kind::Postgres(settings) => Some((&**settings, config.timeout)),
+            _ => None,
+        }));
         for config in configs {
-            match Target::open(context, config, metrics).await {
+            match Target::open(context, config, &databases, metrics).await {
                 Ok(target) => drop(by_name.insert(config.name.clone(), target)),
                 Err(problem) => problems.push(problem),
             }

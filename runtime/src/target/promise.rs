@@ -1,6 +1,6 @@
 //! What a target can promise a transaction.
 
-use super::{Opened, Target};
+use super::{Opened, Participation, Target};
 use crate::event::{Operation, PlannedEffect};
 
 /// Room for the headers that an effect gets on its way.
@@ -40,6 +40,11 @@ impl Target {
             Opened::Subject(_) | Opened::Kv(_) => {
                 return self.if_it_fits(planned, Promise::Deferred);
             }
+            Opened::Http(target) => match target.participation() {
+                Participation::Undoable(_) => return self.if_it_fits(planned, Promise::Undoable),
+                _ => "what it does cannot be taken back",
+            },
+            Opened::Postgres(_) => "tables do not take part in it yet",
         };
         Promise::None(why.to_owned())
     }

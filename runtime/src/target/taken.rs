@@ -15,6 +15,7 @@ impl Opened {
         match self {
             Self::Subject(target) => target.stream(),
             Self::Kv(target) => Some(target.stream()),
+            Self::Postgres(_) | Self::Http(_) => None,
         }
     }
 }
@@ -26,7 +27,7 @@ impl Target {
     pub fn position(&self) -> Option<u64> {
         match &self.kind {
             Opened::Subject(target) => target.stream().map(Holder::reached),
-            Opened::Kv(_) => None,
+            Opened::Kv(_) | Opened::Postgres(_) | Opened::Http(_) => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Changes that can be taken back: what was there before, the change on the condition that it still
 //! is, and the way back.
 
-use super::{Answer, Cause, Opened, ReadError, Target};
+use super::{Answer, Cause, Opened, ReadError, Target, http};
 use crate::event::{Effect, Headers, PlannedEffect};
 use bytes::Bytes;
 use std::pin::pin;
@@ -56,30 +56,39 @@ impl Target {
     /// # Errors
     /// [`NoImage`]: nothing has happened.
     pub async fn image(&self, effect: &Effect) -> Result<Image, NoImage> {
-        let Opened::Kv(target) = &self.kind else {
-            return Err(NoImage::Refused(
-                "its changes cannot be taken back".to_owned(),
-            ));
-        };
-        let image = tokio::time::timeout(self.timeout, target.image(effect)).await;
+        let image = pin!(async {
+            match &self.kind {
+                Opened::Kv(target) => target.image(effect).await,
+                Opened::Http(target) => Ok(Box::pin(target.image(effect)).await?.into()),
+                Opened::Subject(_) | Opened::Postgres(_) => {
+                    Err(NoImage::Refused("it cannot be taken back".to_owned()))
+                }
+            }
+        });
+        let image = tokio::time::timeout(self.timeout, image).await;
         image.unwrap_or_else(|_| Err(NoImage::Unknown(self.no_answer())))
     }
 
-    /// Makes the change, once, on the condition that the entity is still as `image` has it.
+    /// Makes the change on the condition that the entity is still as `image` has it.
     pub async fn change(&self, planned: &PlannedEffect, image: &Image, cause: &Cause) -> Changed {
         let changed = pin!(async {
             match &self.kind {
                 Opened::Kv(target) => target.change(&planned.effect, image, cause).await,
-                Opened::Subject(_) => {
-                    Changed::No(Answer::Refused("a message cannot be taken back".to_owned()))
+                Opened::Http(target) => {
+                    let image = image.into();
+                    Box::pin(target.act(planned, cause, &image)).await.into()
+                }
+                Opened::Subject(_) | Opened::Postgres(_) => {
+                    Changed::No(Answer::Refused("it cannot be taken back".to_owned()))
                 }
             }
         });
         let changed = tokio::time::timeout(self.timeout, changed).await;
-        let changed = changed.unwrap_or_else(|_| Changed::Maybe(Answer::Unknown(self.no_answer())));
+        let changed = changed.unwrap_or_else(|_| Changed::Maybe(self.silence()));
         match &changed {
-            Changed::Yes => self.learn(&Answer::Applied),
-            Changed::No(answer) | Changed::Maybe(answer) => self.learn(answer),
+            Changed::Yes => self.learn(&Answer::Applied, false),
+            Changed::No(answer) => self.learn(answer, false),
+            Changed::Maybe(answer) => self.learn(answer, true),
         }
         changed
     }
@@ -87,12 +96,36 @@ impl Target {
     /// Takes a change back that may have been made, and sees to it that it is not made any more. Asking
     /// again is safe.
     pub async fn undo(&self, planned: &PlannedEffect, image: &Image, cause: &Cause) -> Undone {
-        let Opened::Kv(target) = &self.kind else {
-            return Undone::Restored;
-        };
-        let undone = target.undo(&planned.effect, image, cause);
+        let undone = pin!(async {
+            match &self.kind {
+                Opened::Kv(target) => target.undo(&planned.effect, image, cause).await,
+                Opened::Http(target) => Box::pin(target.undo(planned, &image.into())).await.into(),
+                Opened::Subject(_) | Opened::Postgres(_) => Undone::Restored,
+            }
+        });
         let undone = tokio::time::timeout(self.timeout, undone).await;
         undone.unwrap_or_else(|_| Undone::Unknown(self.no_answer()))
+    }
+}
+
+impl From<http::Acted> for Changed {
+    fn from(acted: http::Acted) -> Self {
+        match acted {
+            http::Acted::Done => Self::Yes,
+            http::Acted::Refused(why) => Self::No(Answer::Refused(why)),
+            http::Acted::Conflict(why) => Self::No(Answer::Conflict(why)),
+            http::Acted::Unknown(why) => Self::Maybe(Answer::Unknown(why)),
+        }
+    }
+}
+
+impl From<http::Undone> for Undone {
+    fn from(undone: http::Undone) -> Self {
+        match undone {
+            http::Undone::Restored => Self::Restored,
+            http::Undone::Foreign(why) => Self::Foreign(why),
+            http::Undone::Unknown(why) => Self::Unknown(why),
+        }
     }
 }
 

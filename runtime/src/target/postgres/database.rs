@@ -1,0 +1,253 @@
+//! The connections to one database. All targets in it share them, so that a transaction can write
+//! all of their tables.
+
+use super::config::{Settings, Url};
+use super::fault::{Fault, Meaning};
+use crate::target::tls::Tls;
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts,
+};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OnceCell;
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Config, NoTls, Row};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// A value for a statement.
+pub(super) type Value<'a> = &'a (dyn ToSql + Sync);
+
+/// A database.
+pub struct Database {
+    pool: Pool,
+    /// Where it is, for people's eyes.
+    place: String,
+    /// How long a statement may take.
+    timeout: Duration,
+    /// How many transactions it can prepare at once, as it said.
+    n_preparable: OnceCell<u32>,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Database").field(&self.place).finish()
+    }
+}
+
+/// What makes two targets share a database's connections.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Identity {
+    url: Url,
+    tls: Option<Tls>,
+}
+
+impl Identity {
+    fn of(settings: &Settings) -> Self {
+        Self {
+            url: settings.url.clone(),
+            tls: settings.tls.clone(),
+        }
+    }
+}
+
+/// The databases of some targets. Those in one database share it.
+pub(in crate::target) struct Databases {
+    by_identity: BTreeMap<Identity, Result<Arc<Database>, String>>,
+}
+
+impl Databases {
+    /// No connection is made yet.
+    pub(in crate::target) fn of<'a>(
+        targets: impl Iterator<Item = (&'a Settings, Duration)>,
+    ) -> Self {
+        let mut wanted: BTreeMap<Identity, (u32, Duration)> = BTreeMap::new();
+        for (settings, timeout) in targets {
+            let (connections, longest) = wanted.entry(Identity::of(settings)).or_default();
+            *connections = settings.connections.max(*connections);
+            *longest = timeout.max(*longest);
+        }
+        let open = |(identity, (connections, timeout))| {
+            let database = Database::new(&identity, connections, timeout);
+            (identity, database.map(Arc::new))
+        };
+        Self {
+            by_identity: wanted.into_iter().map(open).collect(),
+        }
+    }
+
+    pub(in crate::target) fn get(&self, settings: &Settings) -> Result<Arc<Database>, String> {
+        let found = self.by_identity.get(&Identity::of(settings));
+        let unknown = || Err("its database is not among the opened ones".to_owned());
+        found.cloned().unwrap_or_else(unknown)
+    }
+}
+
+impl Database {
+    /// No connection is made yet. `timeout` is how long a statement may take.
+    fn new(identity: &Identity, connections: u32, timeout: Duration) -> Result<Self, String> {
+        let parsed: Result<Config, _> = identity.url.expose().parse();
+        let mut config = parsed.map_err(|_| "its URL is none".to_owned())?;
+        config.connect_timeout(timeout).application_name("syncline");
+        config.keepalives_idle(Duration::from_secs(30));
+        let place = place_of(&config);
+        let recycling_method = RecyclingMethod::Fast;
+        let manager_config = ManagerConfig { recycling_method };
+        let wants_tls = identity.tls.is_some() || config.get_ssl_mode() == SslMode::Require;
+        let manager = if wants_tls {
+            let client = identity.tls.clone().unwrap_or_default().client()?;
+            config.ssl_mode(SslMode::Require);
+            Manager::from_config(config, MakeRustlsConnect::new(client), manager_config)
+        } else {
+            config.ssl_mode(SslMode::Disable);
+            Manager::from_config(config, NoTls, manager_config)
+        };
+        let pool = Pool::builder(manager)
+            .max_size(usize::try_from(connections).unwrap_or(usize::MAX))
+            .runtime(Runtime::Tokio1)
+            .timeouts(Timeouts {
+                wait: Some(timeout),
+                create: Some(timeout),
+                recycle: Some(timeout),
+            })
+            .post_create(settings_of_sessions(timeout))
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self {
+            pool,
+            place,
+            timeout,
+            n_preparable: OnceCell::new(),
+        })
+    }
+
+    /// Where it is, without user and password.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// How long a statement may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Whether transactions can be prepared in it, as far as it has said.
+    #[must_use]
+    pub fn is_preparable(&self) -> bool {
+        self.n_preparable.get().is_some_and(|n| *n > 0)
+    }
+
+    /// Asks what it can do.
+    pub(super) async fn probe(&self) -> Result<(), Fault> {
+        let asked = self.n_preparable.get_or_try_init(|| async {
+            let session = self.session().await?;
+            let text = "SELECT current_setting('max_prepared_transactions')::int4";
+            let row = session.one(text, &[]).await?;
+            session.give_back();
+            let n_preparable: i32 = row.and_then(|row| row.try_get(0).ok()).unwrap_or(0);
+            Ok::<_, Fault>(u32::try_from(n_preparable).unwrap_or(0))
+        });
+        asked.await.map(|_| ())
+    }
+
+    /// A connection for one piece of work.
+    pub(super) async fn session(&self) -> Result<Session, Fault> {
+        let got = self.pool.get().await;
+        let client =
+            got.map_err(|error| Fault::from(error).at(&format!("database `{}`", self.place)))?;
+        Ok(Session {
+            client: Some(client),
+        })
+    }
+}
+
+/// What holds in every session: nothing waits for ever, and each statement sees what is committed.
+fn settings_of_sessions(timeout: Duration) -> Hook {
+    let whole = timeout.as_millis().max(1);
+    let half = (whole / 2).max(1);
+    let text = format!(
+        "SET statement_timeout = {whole}; SET lock_timeout = {half}; \
+         SET idle_in_transaction_session_timeout = {whole}; \
+         SET default_transaction_isolation = 'read committed'"
+    );
+    Hook::async_fn(move |client, _| {
+        let text = text.clone();
+        Box::pin(async move {
+            let set = client.batch_execute(&text).await;
+            set.map_err(HookError::Backend)
+        })
+    })
+}
+
+fn place_of(config: &Config) -> String {
+    let host = config.get_hosts().first().map(|host| match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(path) => path.display().to_string(),
+    });
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    let name = config.get_dbname().unwrap_or_default();
+    format!("{}:{port}/{name}", host.unwrap_or_default())
+}
+
+/// A connection, lent for one piece of work. Unless it is given back it is closed: somebody may have
+/// stopped waiting in the middle of a transaction.
+pub(super) struct Session {
+    client: Option<Object>,
+}
+
+impl Session {
+    /// The work is done and nothing of it is open.
+    pub(super) fn give_back(mut self) {
+        drop(self.client.take());
+    }
+
+    fn client(&self) -> Result<&Object, Fault> {
+        let gone = || Fault::new(Meaning::NotNow, "the connection was given back");
+        self.client.as_ref().ok_or_else(gone)
+    }
+
+    /// How many rows it changed.
+    pub(super) async fn run(&self, text: &str, values: &[Value<'_>]) -> Result<u64, Fault> {
+        let client = self.client()?;
+        let statement = client.prepare_cached(text).await?;
+        Ok(client.execute(&statement, values).await?)
+    }
+
+    /// The first row.
+    pub(super) async fn one(&self, text: &str, values: &[Value<'_>]) -> Result<Option<Row>, Fault> {
+        let client = self.client()?;
+        let statement = client.prepare_cached(text).await?;
+        Ok(client.query_opt(&statement, values).await?)
+    }
+
+    /// Every row.
+    pub(super) async fn all(&self, text: &str, values: &[Value<'_>]) -> Result<Vec<Row>, Fault> {
+        let client = self.client()?;
+        let statement = client.prepare_cached(text).await?;
+        Ok(client.query(&statement, values).await?)
+    }
+
+    /// Statements without values, such as those around a transaction.
+    pub(super) async fn plainly(&self, text: &str) -> Result<(), Fault> {
+        Ok(self.client()?.batch_execute(text).await?)
+    }
+
+    /// Takes back what was done since `BEGIN`. What does not come through is taken back with the
+    /// connection.
+    pub(super) async fn roll_back(self) {
+        if self.plainly("ROLLBACK").await.is_ok() {
+            self.give_back();
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take() {
+            drop(Object::take(client));
+        }
+    }
+}
