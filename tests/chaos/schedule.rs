@@ -78,7 +78,7 @@ impl Schedule {
         };
         for (point, most) in POINTS.iter().chain(own) {
             for _ in 0..settings.hits {
-                let most = (*most).min(settings.events / 150);
+                let most = (*most).min(settings.events / 300);
                 blows.push(death(point, most, &mut rng));
             }
         }
