@@ -109,14 +109,18 @@ impl Coordinator {
     /// Carries out a decision that was found, unless that has been done; false when the tenure ends
     /// before.
     async fn follow(&self, found: &Found, tenure: &Tenure) -> bool {
-        let Some((_, progress)) = tenure.progress() else {
+        let Some((partition, progress)) = tenure.progress() else {
             return true;
         };
-        let is_ours = found
-            .epoch()
-            .is_none_or(|epoch| Some(epoch) == tenure.epoch());
-        // What lay there at the takeover was carried out then; what we decided, we carry out.
-        if is_ours || found.sequence <= progress.recovered() {
+        let Some((decided_in, epoch)) = found.decided_by() else {
+            return true;
+        };
+        // What lay there at the takeover was carried out then; what we decided, we carry out; what was
+        // decided in another partition, whoever holds that.
+        let is_in_hand = decided_in != partition
+            || Some(epoch) == tenure.epoch()
+            || found.sequence <= progress.recovered();
+        if is_in_hand {
             return true;
         }
         self.carry_out(&found.record, true, tenure).await

@@ -1,18 +1,14 @@
 //! Attempts that failed, on the stream `TX`: what lets a takeover go on counting where a run ended.
 
 use super::markers::MarkerError;
-use super::stream::{STREAM, TxStream};
+use super::stream::{STREAM, TxStream, in_time};
 use crate::event::{Accepted, Failure, Origin};
 use crate::provision::Provision;
 use async_nats::jetstream;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How long the server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long attempts are known after the next one is due.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -107,7 +103,8 @@ impl Attempts {
         let written = self
             .stream
             .write_last(subject.clone(), body.into(), KEPT + pause);
-        in_time(written).await.map_err(|cause| failed(&cause))
+        let written = in_time(written).await.map(drop);
+        written.map_err(|cause| failed(&cause))
     }
 
     fn subject(&self, origin: &Origin) -> String {
@@ -121,9 +118,4 @@ impl Record {
         (self.stream_created, self.sequence, self.generation)
             == (origin.stream_created, origin.sequence, origin.generation)
     }
-}
-
-async fn in_time<T>(answer: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    let answer = tokio::time::timeout(PATIENCE, answer).await;
-    answer.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }

@@ -5,7 +5,7 @@ use super::lease::Tenure;
 use super::markers::MarkerError;
 use super::progress::{Progress, Saved};
 use super::record::{Record, State};
-use super::stream::{STREAM, TxStream, Written};
+use super::stream::{STREAM, TxStream, Written, in_time};
 use crate::event::{EventId, Origin};
 use crate::fault::{self, Promise};
 use crate::provision::Provision;
@@ -19,8 +19,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// How long the server may take for one answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// The pauses between two tries of what has to succeed in the end.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -32,6 +30,8 @@ pub struct Ledger {
     pub(super) stream: TxStream,
     pub(super) pipeline: Arc<str>,
     pub(super) horizon: Duration,
+    /// How large the body of a record may be.
+    pub(super) largest: usize,
     /// Numbers what this process decides.
     n_decisions: AtomicU64,
 }
@@ -63,10 +63,10 @@ impl Found {
         !self.is_aborted() && self.record.head.generation >= generation
     }
 
-    /// Under which ownership it was decided; none of a marker of `dedupe`.
-    pub(super) fn epoch(&self) -> Option<u64> {
-        let transaction = self.record.head.transaction.as_ref();
-        transaction.map(|transaction| transaction.epoch)
+    /// In which partition and under which ownership it was decided; none of a marker of `dedupe`.
+    pub(super) fn decided_by(&self) -> Option<(u32, u64)> {
+        let transaction = self.record.head.transaction.as_ref()?;
+        Some((transaction.partition, transaction.epoch))
     }
 }
 
@@ -96,8 +96,11 @@ impl Ledger {
         let attempted = || {
             format!("cannot open the stream {STREAM} for `guarantee = \"atomic\"` of `{pipeline}`")
         };
+        let stream = stream.map_err(|cause| MarkerError::new(attempted(), &cause))?;
+        let server = stream.client().server_info().max_payload;
         Ok(Self {
-            stream: stream.map_err(|cause| MarkerError::new(attempted(), &cause))?,
+            stream,
+            largest: server.saturating_sub(MARGIN),
             pipeline: pipeline.into(),
             horizon,
             n_decisions: AtomicU64::new(0),
@@ -108,12 +111,6 @@ impl Ledger {
     pub(super) fn new_gid(&self, origin: &Origin, (partition, epoch): (u32, u64)) -> String {
         let n = self.n_decisions.fetch_add(1, Ordering::Relaxed);
         format!("{}.{partition}.{epoch}.{n}", origin.id)
-    }
-
-    /// How large the body of a decision may be.
-    pub(super) fn largest(&self) -> usize {
-        let server = self.stream.client().server_info().max_payload;
-        server.saturating_sub(MARGIN)
     }
 
     /// Makes the decision that `body` holds, unless one was made. However long it takes: as long as it
@@ -294,9 +291,4 @@ impl Waiting {
         self.pause = Some(pause);
         tenure.shutdown().pause(pause).await
     }
-}
-
-pub(super) async fn in_time<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    let done = tokio::time::timeout(PATIENCE, work).await;
-    done.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }

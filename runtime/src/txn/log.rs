@@ -1,9 +1,9 @@
 //! The log of transactions that change something before the decision, on `tx.log.PIPELINE.P.GID`: what
 //! is on its way, until it has ended.
 
-use super::ledger::{Found, Ledger, Waiting, in_time};
+use super::ledger::{Found, Ledger, Waiting};
 use super::record::{Record, State};
-use super::stream::Written;
+use super::stream::{Written, in_time};
 use super::{Setback, Tenure};
 use async_nats::jetstream::consumer::{Consumer, DeliverPolicy, pull};
 use bytes::Bytes;
@@ -32,7 +32,7 @@ impl Ledger {
     pub(super) fn encoded(&self, record: &Record) -> Result<Bytes, Setback> {
         let body = record.encode();
         let body = body.map_err(|error| Setback::at("TX", &error.to_string()))?;
-        let largest = self.largest();
+        let largest = self.largest;
         if body.len() > largest {
             let why = format!(
                 "the effects of the event are {} bytes together, with what they replace, and a record \

@@ -4,13 +4,16 @@ use crate::provision::Provision;
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL, NATS_ROLLUP};
 use async_nats::jetstream;
-use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{
     self, DirectGetErrorKind, DiscardPolicy, LastRawMessageErrorKind,
 };
 use bytes::Bytes;
 use std::time::Duration;
+
+/// How long the server may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The stream of transactions.
 pub(super) const STREAM: &str = "TX";
@@ -157,15 +160,8 @@ impl TxStream {
         body: Bytes,
         ttl: Duration,
     ) -> Result<u64, String> {
-        let mut headers = HeaderMap::new();
-        headers.insert(NATS_MESSAGE_TTL, format!("{}s", ttl.as_secs()));
-        let published = self
-            .context
-            .publish_with_headers(subject, headers, body)
-            .await;
-        let ack = published.map_err(|error| error.to_string())?;
-        let ack = ack.await.map_err(|error| error.to_string())?;
-        Ok(ack.sequence)
+        let written = self.publish(subject, expiring(Some(ttl)), body).await;
+        written.map_err(|error| error.to_string())
     }
 
     /// As [`Self::write`]; of earlier messages of the subject none is kept.
@@ -177,16 +173,10 @@ impl TxStream {
         subject: String,
         body: Bytes,
         ttl: Duration,
-    ) -> Result<(), String> {
-        let mut headers = HeaderMap::new();
-        headers.insert(NATS_MESSAGE_TTL, format!("{}s", ttl.as_secs()));
-        headers.insert(NATS_ROLLUP, "sub");
-        let published = self
-            .context
-            .publish_with_headers(subject, headers, body)
-            .await;
-        let ack = published.map_err(|error| error.to_string())?;
-        ack.await.map(drop).map_err(|error| error.to_string())
+    ) -> Result<u64, String> {
+        let headers = rolling_up(expiring(Some(ttl)));
+        let written = self.publish(subject, headers, body).await;
+        written.map_err(|error| error.to_string())
     }
 
     /// As [`Self::replace`]; of earlier messages of the subject none is kept.
@@ -200,11 +190,7 @@ impl TxStream {
         body: Bytes,
         ttl: Option<Duration>,
     ) -> Result<Written, String> {
-        let mut headers = HeaderMap::new();
-        if let Some(ttl) = ttl {
-            headers.insert(NATS_MESSAGE_TTL, format!("{}s", ttl.as_secs()));
-        }
-        headers.insert(NATS_ROLLUP, "sub");
+        let headers = rolling_up(expiring(ttl));
         self.write_if(subject, expected, headers, body).await
     }
 
@@ -219,11 +205,7 @@ impl TxStream {
         body: Bytes,
         ttl: Option<Duration>,
     ) -> Result<Written, String> {
-        let mut headers = HeaderMap::new();
-        if let Some(ttl) = ttl {
-            headers.insert(NATS_MESSAGE_TTL, format!("{}s", ttl.as_secs()));
-        }
-        self.write_if(subject, expected, headers, body).await
+        self.write_if(subject, expected, expiring(ttl), body).await
     }
 
     async fn write_if(
@@ -234,22 +216,46 @@ impl TxStream {
         body: Bytes,
     ) -> Result<Written, String> {
         headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
-        let published = self
-            .context
-            .publish_with_headers(subject.to_owned(), headers, body)
-            .await;
-        let answer = match published {
-            Ok(ack) => ack.await,
-            Err(error) => Err(error),
-        };
-        match answer {
-            Ok(ack) => Ok(Written::At(ack.sequence)),
+        match self.publish(subject.to_owned(), headers, body).await {
+            Ok(sequence) => Ok(Written::At(sequence)),
             Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => {
                 Ok(Written::TooLate)
             }
             Err(error) => Err(error.to_string()),
         }
     }
+
+    async fn publish(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<u64, PublishError> {
+        let sent = self.context.publish_with_headers(subject, headers, body);
+        Ok(sent.await?.await?.sequence)
+    }
+}
+
+fn expiring(ttl: Option<Duration>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some(ttl) = ttl {
+        headers.insert(NATS_MESSAGE_TTL, format!("{}s", ttl.as_secs()));
+    }
+    headers
+}
+
+fn rolling_up(mut headers: HeaderMap) -> HeaderMap {
+    headers.insert(NATS_ROLLUP, "sub");
+    headers
+}
+
+/// What `work` comes to, within the time that the server may take for one answer.
+///
+/// # Errors
+/// Those of `work`, or that there was no answer in time.
+pub(super) async fn in_time<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let done = tokio::time::timeout(PATIENCE, work).await;
+    done.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }
 
 fn settings(num_replicas: usize) -> stream::Config {
