@@ -1,7 +1,7 @@
 //! A real PostgreSQL on a port and a data folder of its own, which a test may kill and restart.
 //!
 //! The server refuses to run as root. Where the tests are root it runs as `nobody`, who owns its
-//! folder.
+//! folder, and from a copy of the installation where `nobody` cannot reach that one.
 
 use super::eventually;
 use super::nats::{free_ports, program, signal};
@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, Weak};
 use tokio_postgres::SimpleQueryMessage;
 
 /// Who may do everything, without a password.
@@ -18,6 +18,7 @@ const USER: &str = "syncline";
 /// A server. Killed when dropped, its folder removed.
 pub(crate) struct Postgres {
     folder: tempfile::TempDir,
+    installed: Arc<Installed>,
     port: u16,
     settings: Vec<String>,
     child: Mutex<Child>,
@@ -39,7 +40,8 @@ impl Postgres {
         files: &[(&str, &str)],
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        make_data(folder.path());
+        let installed = Installed::find();
+        make_data(&installed, folder.path());
         for (name, text) in files {
             let file = data_of(folder.path()).join(name);
             std::fs::write(&file, text).unwrap();
@@ -60,10 +62,11 @@ impl Postgres {
         // Somebody else may take a free port before the server does.
         for _ in 0..10 {
             let [port] = free_ports();
-            let child = spawn(folder.path(), port, &settings);
+            let child = spawn(&installed, folder.path(), port, &settings);
             if let Some(child) = answers(port, child).await {
                 return Self {
                     folder,
+                    installed,
                     port,
                     settings,
                     child: Mutex::new(child),
@@ -134,7 +137,12 @@ impl Postgres {
         // Backends of a killed server may hold its memory for another moment.
         let mut restarted = None;
         eventually("postgres starts again", async || {
-            let child = spawn(self.folder.path(), self.port, &self.settings);
+            let child = spawn(
+                &self.installed,
+                self.folder.path(),
+                self.port,
+                &self.settings,
+            );
             restarted = answers(self.port, child).await;
             restarted.is_some()
         })
@@ -149,6 +157,66 @@ impl Drop for Postgres {
     }
 }
 
+/// Where PostgreSQL's programs are.
+struct Installed {
+    programs: PathBuf,
+    /// Removed when the last server that was started from it is gone.
+    _copy: Option<tempfile::TempDir>,
+}
+
+impl Installed {
+    /// The installation, or the one copy of it that is around.
+    fn find() -> Arc<Self> {
+        static LENT: Mutex<Weak<Installed>> = Mutex::new(Weak::new());
+        let mut lent = LENT.lock().unwrap();
+        if let Some(installed) = lent.upgrade() {
+            return installed;
+        }
+        let initdb = program("initdb", "POSTGRES_BIN").canonicalize().unwrap();
+        let programs = initdb.parent().unwrap().to_owned();
+        let installed = if stand_in().is_none() || is_open(&programs) {
+            Self {
+                programs,
+                _copy: None,
+            }
+        } else {
+            Self::copy(programs.parent().unwrap())
+        };
+        let installed = Arc::new(installed);
+        *lent = Arc::downgrade(&installed);
+        installed
+    }
+
+    fn copy(root: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let copied = folder.path().join("postgres");
+        let copy = Command::new("cp").arg("-a").args([root, &copied]).status();
+        assert!(copy.unwrap().success(), "cannot copy {}", root.display());
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), open).unwrap();
+        Self {
+            programs: copied.join("bin"),
+            _copy: Some(folder),
+        }
+    }
+
+    /// One of the programs, run by somebody who is not root.
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        command.current_dir("/");
+        if let Some((user, group)) = stand_in() {
+            command.uid(user).gid(group);
+        }
+        command
+    }
+}
+
+/// Whether everybody may enter a folder and all that it is in.
+fn is_open(folder: &Path) -> bool {
+    let may_enter = |folder: &Path| folder.metadata().unwrap().mode() & 0o001 != 0;
+    folder.ancestors().all(may_enter)
+}
+
 fn data_of(folder: &Path) -> PathBuf {
     folder.join("data")
 }
@@ -158,13 +226,13 @@ fn log_of(folder: &Path) -> String {
 }
 
 /// Makes the data folder of a new server.
-fn make_data(folder: &Path) {
+fn make_data(installed: &Installed, folder: &Path) {
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(folder, open).unwrap();
     let data = data_of(folder);
     std::fs::create_dir(&data).unwrap();
     give_away(&data);
-    let mut initdb = command("initdb");
+    let mut initdb = installed.command("initdb");
     let made = initdb
         .arg("--pgdata")
         .arg(&data)
@@ -176,10 +244,10 @@ fn make_data(folder: &Path) {
     assert!(made.status.success(), "initdb: {said}");
 }
 
-fn spawn(folder: &Path, port: u16, settings: &[String]) -> Child {
+fn spawn(installed: &Installed, folder: &Path, port: u16, settings: &[String]) -> Child {
     let mut log = std::fs::File::options();
     let log = log.create(true).append(true).open(folder.join("log"));
-    let mut postgres = command("postgres");
+    let mut postgres = installed.command("postgres");
     postgres
         .arg("-D")
         .arg(data_of(folder))
@@ -190,16 +258,6 @@ fn spawn(folder: &Path, port: u16, settings: &[String]) -> Child {
         .stderr(log.unwrap());
     let spawned = postgres.spawn();
     spawned.unwrap_or_else(|error| panic!("cannot start {postgres:?}: {error}"))
-}
-
-/// A program of PostgreSQL, run by somebody who is not root.
-fn command(name: &str) -> Command {
-    let mut command = Command::new(program(name, "POSTGRES_BIN"));
-    command.current_dir("/");
-    if let Some((user, group)) = stand_in() {
-        command.uid(user).gid(group);
-    }
-    command
 }
 
 /// User and group of `nobody`, where we are root.
