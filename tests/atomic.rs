@@ -3,7 +3,7 @@
 use crate::cli::in_dir;
 use crate::harness::{Ce, PARTS, Process, TestEnv, check_law, eventually};
 use async_nats::jetstream::kv::Config;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const AUDIT: &str = r#"
 [targets.audit]
@@ -325,19 +325,50 @@ async fn what_somebody_else_changed_meanwhile_is_left_and_said() {
     assert_eq!(counts.done, 1, "it is tried again, on what is there now");
     check_law(&runtime.drain().await);
     assert_eq!(numbers(&env).await, (1, Some(1), Some(1)));
-    // The record stays, for somebody to look at.
-    let log = env.messages("TX").await;
-    let kept = log
-        .iter()
-        .filter(|message| message.subject.starts_with("tx.log."));
-    let heads: Vec<serde_json::Value> = kept
-        .map(|message| {
-            let line = message.payload.split(|byte| *byte == b'\n').next().unwrap();
-            serde_json::from_slice(line).unwrap()
-        })
+    a_person_ends_it(&env);
+}
+
+/// The record stays until somebody says how it ended.
+fn a_person_ends_it(env: &TestEnv) {
+    let url = env.nats.url();
+    let tx = |args: &[&str]| {
+        let args = [&["tx"], args, &["--nats", &url]].concat();
+        in_dir(env.folder(), &args, "")
+    };
+    let open: Value = serde_json::from_str(&tx(&["list", "--json"]).fine()).unwrap();
+    let gid = open["gid"].as_str().unwrap();
+    assert_eq!(
+        (&open["state"], &open["key"]),
+        (&json!("HEURISTIC"), &json!("k"))
+    );
+    assert_eq!(open["targets"], json!(["search", "crm", "other"]));
+    let shown: Value = serde_json::from_str(&tx(&["show", gid]).fine()).unwrap();
+    let before: Vec<_> = shown["changes"].as_array().unwrap().iter().collect();
+    assert_eq!(
+        before[0].get("before"),
+        None,
+        "a message follows the decision"
+    );
+    assert_eq!(before[1]["before"]["payload"], json!({"n": 0}));
+    assert_eq!(before[2]["before"]["is_there"], false);
+
+    assert_eq!(tx(&["list", "--pipeline", "q"]).fine(), "no transactions\n");
+    assert_eq!(tx(&["resolve", gid]).code, 2, "how it ended is to be said");
+    let note = ["resolve", gid, "--as", "aborted", "--note", "7 is right"];
+    assert_eq!(tx(&note).fine(), format!("{gid} is ABORTED\n"));
+    assert_eq!(tx(&["list"]).fine(), "no transactions\n");
+    let ended = tx(&["list", "--ended", "--json"]).fine();
+    let ended: Vec<Value> = ended
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
         .collect();
+    let resolved = ended.iter().find(|ended| ended["gid"] == gid).unwrap();
+    assert_eq!(resolved["resolution"]["note"], "7 is right");
+    let again = tx(&note);
+    assert_eq!(again.code, 1);
     assert!(
-        heads.iter().any(|head| head["state"] == "HEURISTIC"),
-        "{heads:?}"
+        again.whole().contains("it is ABORTED, not HEURISTIC"),
+        "{}",
+        again.whole()
     );
 }

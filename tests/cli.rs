@@ -149,6 +149,7 @@ fn a_server_that_does_not_answer_is_exit_code_3() {
         &["send", "a.b"][..],
         &["dlq", "list"],
         &["dlq", "show", "x"],
+        &["tx", "list"],
     ] {
         let args = [args, &["--nats", NOBODY]].concat();
         let said = in_dir(dir.path(), &args, "{}\n");
@@ -170,6 +171,16 @@ async fn where_there_are_no_dead_letters_no_stream_of_them_is_made() {
     ] {
         let args = [&["dlq"], args, &["--nats", &url]].concat();
         in_dir(env.folder(), &args, "").fine();
+    }
+    let tx = |args: &[&str]| {
+        let args = [&["tx"], args, &["--nats", &url]].concat();
+        in_dir(env.folder(), &args, "")
+    };
+    assert_eq!(tx(&["list"]).fine(), "no transactions\n");
+    for args in [&["show", "x"][..], &["resolve", "x", "--as", "done"]] {
+        let said = tx(args);
+        assert_eq!(said.code, 1);
+        assert_said!(format!("tx-{}-none", args[0]), said.whole());
     }
     let said = in_dir(env.folder(), &["dlq", "show", "x", "--nats", &url], "");
     assert_eq!(said.code, 1, "{said:?}");

@@ -1,12 +1,17 @@
 //! Which configuration and which NATS server a command works with.
 
 use super::environment;
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 use async_nats::Client;
+use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use syncline::app::{self, AppError};
 use syncline::config::{Config, DEFAULT_FILE, Nats, Problems};
+
+/// How long a server that failed an answer may take to show that it is there.
+const STILL_THERE: Duration = Duration::from_secs(2);
 
 /// The configuration file of a command that needs one.
 #[derive(Debug, clap::Args)]
@@ -104,6 +109,30 @@ fn no_answer(urls: &str, cause: String) -> Failure {
     let remedy = "start the server (`syncline dev` brings its own), or name another: `url` under \
                   [nats] in the configuration, or `--nats`";
     failure.remedy(remedy).unreachable()
+}
+
+/// What `work` comes to. A server that goes meanwhile is one that cannot be reached.
+///
+/// # Errors
+/// Those of `work`.
+pub(super) async fn while_it_answers(
+    context: &Context,
+    work: impl Future<Output = anyhow::Result<Exit>>,
+) -> anyhow::Result<Exit> {
+    match Box::pin(work).await {
+        Err(error) if Exit::of(&error) == Exit::NotFine && !answers(context).await => {
+            let failure = Failure::new("NATS does not answer any more").because(error);
+            let remedy = "ask again once it is back: what was done is done once";
+            Err(failure.remedy(remedy).unreachable().into())
+        }
+        done => done,
+    }
+}
+
+/// Whether the server still answers.
+async fn answers(context: &Context) -> bool {
+    let answered = tokio::time::timeout(STILL_THERE, context.query_account()).await;
+    context.client().connection_state() == State::Connected && answered.is_ok()
 }
 
 /// The configuration in `file`, checked.

@@ -4,23 +4,15 @@ mod pick;
 mod purge;
 mod replay;
 
-use super::connection::NatsArgs;
+use super::connection::{NatsArgs, while_it_answers};
 use super::failure::{Exit, Failure};
-use super::print::Printer;
-use async_nats::connection::State;
-use async_nats::jetstream::Context;
+use super::print::{Printer, cell};
 use clap::Subcommand;
 use pick::Filter;
-use std::time::Duration;
 use syncline::dead_letter::{DeadLetters, LetterSummary, Selection};
-
-/// How long a server that failed an answer may take to show that it is there.
-const STILL_THERE: Duration = Duration::from_secs(2);
 
 /// What `dlq list` shows of each.
 const COLUMNS: [&str; 7] = ["id", "at", "reason", "key", "type", "attempts", "error"];
-/// The longest text in one cell.
-const LONGEST_CELL: usize = 60;
 
 /// Look at dead letters, handle them again, delete them: events that will not be tried again by
 /// themselves
@@ -169,49 +161,15 @@ async fn show_of(
 }
 
 /// Does `work` with the dead letters of the server; none: there is no stream of them, and none is
-/// made. A server that goes meanwhile is one that cannot be reached.
+/// made.
 async fn with_letters(
     nats: &NatsArgs,
     work: impl AsyncFnOnce(Option<DeadLetters>) -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
     let context = nats.jetstream().await?;
-    let done = async {
+    while_it_answers(&context, async {
         let letters = DeadLetters::find(&context).await?;
         work(letters).await
-    };
-    match Box::pin(done).await {
-        Err(error) if Exit::of(&error) == Exit::NotFine && !answers(&context).await => {
-            let failure = Failure::new("NATS does not answer any more").because(error);
-            let remedy = "ask again once it is back: what was done is done once";
-            Err(failure.remedy(remedy).unreachable().into())
-        }
-        done => done,
-    }
-}
-
-/// Whether the server still answers.
-async fn answers(context: &Context) -> bool {
-    let answered = tokio::time::timeout(STILL_THERE, context.query_account()).await;
-    context.client().connection_state() == State::Connected && answered.is_ok()
-}
-
-/// A text as one cell: one line, not longer than a terminal can show.
-fn cell(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    if line.chars().count() <= LONGEST_CELL {
-        return line.to_owned();
-    }
-    line.chars().take(LONGEST_CELL).chain(['…']).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cell_is_one_short_line() {
-        assert_eq!(cell("a\nb"), "a");
-        assert_eq!(cell(&"x".repeat(61)).chars().count(), 61);
-        assert_eq!(cell(""), "");
-    }
+    })
+    .await
 }

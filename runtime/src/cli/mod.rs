@@ -31,6 +31,7 @@ mod server;
 mod signals;
 mod subject;
 mod test;
+mod tx;
 mod validate;
 mod verdict;
 mod wiring;
@@ -66,6 +67,7 @@ enum Command {
     Send(send::Args),
     Pipeline(pipeline::Args),
     Dlq(dlq::Args),
+    Tx(tx::Args),
     Bench(bench::Args),
 }
 
@@ -118,6 +120,7 @@ impl Command {
             Self::Send(args) => Box::pin(send::execute(&args, printer)).await,
             Self::Pipeline(args) => Box::pin(pipeline::execute(&args, printer)).await,
             Self::Dlq(args) => Box::pin(dlq::execute(&args, printer)).await,
+            Self::Tx(args) => Box::pin(tx::execute(&args, printer)).await,
             Self::Bench(args) => Box::pin(bench::execute(&args, printer)).await,
         }
     }

@@ -8,6 +8,9 @@ use serde::Serialize;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
+/// The longest text in one cell of a table.
+const LONGEST_CELL: usize = 60;
+
 /// The way to stdout and stderr.
 #[derive(Debug)]
 pub(super) struct Printer {
@@ -139,4 +142,25 @@ fn output_error(error: io::Error) -> anyhow::Error {
         return ReaderGone.into();
     }
     anyhow::Error::new(error).context("cannot write to stdout")
+}
+
+/// A text as one cell: one line, not longer than a terminal can show.
+pub(super) fn cell(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    if line.chars().count() <= LONGEST_CELL {
+        return line.to_owned();
+    }
+    line.chars().take(LONGEST_CELL).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_one_short_line() {
+        assert_eq!(cell("a\nb"), "a");
+        assert_eq!(cell(&"x".repeat(61)).chars().count(), 61);
+        assert_eq!(cell(""), "");
+    }
 }

@@ -136,7 +136,10 @@ fn next_json(next: Next, incoming: &Bytes) -> (&'static str, Vec<Value>) {
 }
 
 /// A payload as JSON where its content type is JSON or unsaid and it parses, else in base64.
-fn payload_json(content_type: Option<&str>, payload: &Bytes) -> (Option<Value>, Option<String>) {
+pub(super) fn payload_json(
+    content_type: Option<&str>,
+    payload: &Bytes,
+) -> (Option<Value>, Option<String>) {
     if payload.is_empty() {
         return (None, None);
     }

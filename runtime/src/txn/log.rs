@@ -2,13 +2,12 @@
 //! is on its way, until it has ended.
 
 use super::ledger::{Found, Ledger, Waiting};
+use super::reading::Reading;
 use super::record::{Record, State};
 use super::stream::{Written, in_time};
 use super::{Setback, Tenure};
-use async_nats::jetstream::consumer::{Consumer, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::DeliverPolicy;
 use bytes::Bytes;
-use futures::StreamExt as _;
-use std::fmt::Display;
 use std::time::Duration;
 
 /// How long it can be seen how a transaction ended. Of one that somebody has to look at, for ever.
@@ -160,27 +159,13 @@ impl Ledger {
     /// # Errors
     /// When the log cannot be read to its end.
     pub(super) async fn unfinished(&self, partition: u32) -> Result<Vec<Record>, String> {
-        let config = pull::OrderedConfig {
-            filter_subject: format!("tx.log.{}.{partition}.>", self.pipeline),
-            deliver_policy: DeliverPolicy::LastPerSubject,
-            ..Default::default()
-        };
-        let consumer = self.stream.stream().create_consumer(config).await;
-        let consumer: Consumer<pull::OrderedConfig> = consumer.map_err(|error| failed(&error))?;
-        let mut pending = consumer.cached_info().num_pending;
-        let mut messages = consumer.messages().await.map_err(|error| failed(&error))?;
+        let subjects = format!("tx.log.{}.{partition}.>", self.pipeline);
+        let newest = DeliverPolicy::LastPerSubject;
+        let mut reading = Reading::begin(&self.stream, subjects, newest).await?;
         let mut unfinished = Vec::new();
-        while pending > 0 {
-            let Some(message) = messages.next().await else {
-                return Err(failed(&"the reading ended early"));
-            };
-            let message = message.map_err(|error| failed(&error))?;
-            pending = message.info().map_err(|error| failed(&error))?.pending;
-            let record = Record::decode(&message.payload);
-            let record =
-                record.map_err(|error| failed(&format!("{}: {error}", message.subject)))?;
-            if record.head.state == State::Preparing {
-                unfinished.push(record);
+        while let Some(entry) = reading.next().await? {
+            if entry.record.head.state == State::Preparing {
+                unfinished.push(entry.record);
             }
         }
         Ok(unfinished)
@@ -191,8 +176,4 @@ impl Ledger {
         let (partition, gid) = (transaction.partition, &transaction.gid);
         Some(format!("tx.log.{}.{partition}.{gid}", self.pipeline))
     }
-}
-
-fn failed(error: &dyn Display) -> String {
-    format!("reading the log of transactions: {error}")
 }

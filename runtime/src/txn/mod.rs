@@ -11,10 +11,12 @@ mod ledger;
 mod log;
 mod markers;
 mod progress;
+mod reading;
 mod record;
 mod recovery;
 mod state_locks;
 mod stream;
+mod transactions;
 mod undoable;
 
 use crate::dead_letter::DeadLetters;
@@ -24,13 +26,15 @@ use crate::plugin::State as PluginState;
 use crate::target::Targets;
 use std::sync::Arc;
 
-use record::State;
-
 pub use admission::Pass;
 pub use attempts::{Attempts, Tried};
 pub use lease::{Holder, Lease, LeaseError, Members, Presence, Tenure, holders};
 pub use ledger::Ledger;
 pub use markers::{MarkerError, Markers};
+pub use record::{Resolution, State};
+pub use transactions::{
+    Change, Resolved, Transaction, TransactionError, TransactionSummary, Transactions,
+};
 
 /// Applies the plans of one pipeline.
 pub struct Coordinator {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// How far an event or a transaction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub(super) enum State {
+pub enum State {
     /// Changes are being made that may have to be taken back: nothing is decided.
     Preparing,
     /// Its effects are decided on, or were applied.
@@ -54,9 +54,22 @@ pub(super) struct Head {
     pub(super) state: State,
     /// How often the event had been replayed.
     pub(super) generation: u32,
+    /// Of a transaction that somebody had to end.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) resolution: Option<Resolution>,
     /// Of a decision with something left to be done.
     #[serde(flatten, skip_serializing_if = "Option::is_none", default)]
     pub(super) transaction: Option<Transaction>,
+}
+
+/// How somebody ended a transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolution {
+    /// When, RFC 3339.
+    pub at: String,
+    /// What they had to say about it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub note: Option<String>,
 }
 
 /// Whose decision it is, and because of what.
@@ -66,7 +79,7 @@ pub(super) struct Transaction {
     pub(super) gid: String,
     pub(super) partition: u32,
     pub(super) epoch: u64,
-    event: Because,
+    pub(super) event: Because,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     effects: Vec<EffectHead>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -77,12 +90,12 @@ pub(super) struct Transaction {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Because {
-    id: EventId,
-    stream: Arc<str>,
+pub(super) struct Because {
+    pub(super) id: EventId,
+    pub(super) stream: Arc<str>,
     created: u64,
-    sequence: u64,
-    key: String,
+    pub(super) sequence: u64,
+    pub(super) key: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     traceparent: Option<String>,
 }
@@ -165,6 +178,7 @@ impl Record {
             head: Head {
                 state,
                 generation: origin.generation,
+                resolution: None,
                 transaction: Some(transaction),
             },
             effects,
@@ -248,6 +262,13 @@ impl Record {
     /// The same transaction in another state, with all that it is about.
     pub(super) fn in_state(&self, state: State) -> Self {
         self.with(state, self.effects.clone())
+    }
+
+    /// The same transaction as somebody ended it, with all that it was about.
+    pub(super) fn resolved(&self, state: State, resolution: Resolution) -> Self {
+        let mut resolved = self.in_state(state);
+        resolved.head.resolution = Some(resolution);
+        resolved
     }
 
     fn with(&self, state: State, effects: Vec<Decided>) -> Self {

@@ -3,12 +3,11 @@
 
 use super::ledger::{Ledger, Waiting};
 use super::log::Fence;
-use super::record::{Record, State};
+use super::reading::{Entry, Reading};
+use super::record::State;
 use super::{Coordinator, Tenure};
 use crate::fault::{self, Point};
-use async_nats::jetstream::consumer::{Consumer, DeliverPolicy, pull};
-use futures::StreamExt as _;
-use std::fmt::Display;
+use async_nats::jetstream::consumer::DeliverPolicy;
 use tracing::info;
 
 impl Coordinator {
@@ -40,9 +39,16 @@ impl Coordinator {
             Some((sequence, checkpoint)) => (sequence, checkpoint.through),
             None => (0, 0),
         };
-        let mut decisions = Decisions::after(ledger, through).await?;
+        let later = DeliverPolicy::ByStartSequence {
+            start_sequence: through + 1,
+        };
+        let subjects = format!("tx.done.{}.>", ledger.pipeline);
+        let mut decisions = Reading::begin(&ledger.stream, subjects, later).await?;
         let (mut reached, mut n_open) = (through, 0_u64);
-        while let Some((sequence, record)) = decisions.next().await? {
+        while let Some(Entry {
+            sequence, record, ..
+        }) = decisions.next().await?
+        {
             reached = sequence;
             let transaction = record.head.transaction.as_ref();
             if transaction.is_some_and(|transaction| transaction.partition == partition) {
@@ -96,46 +102,4 @@ impl Coordinator {
             ledger.save(tenure, true).await;
         }
     }
-}
-
-/// The decisions of a pipeline from one position of the stream to its end.
-struct Decisions {
-    messages: pull::Ordered,
-    pending: u64,
-}
-
-impl Decisions {
-    async fn after(ledger: &Ledger, position: u64) -> Result<Self, String> {
-        let config = pull::OrderedConfig {
-            filter_subject: format!("tx.done.{}.>", ledger.pipeline),
-            deliver_policy: DeliverPolicy::ByStartSequence {
-                start_sequence: position + 1,
-            },
-            ..Default::default()
-        };
-        let consumer = ledger.stream.stream().create_consumer(config).await;
-        let consumer: Consumer<pull::OrderedConfig> = consumer.map_err(|error| failed(&error))?;
-        let pending = consumer.cached_info().num_pending;
-        let messages = consumer.messages().await.map_err(|error| failed(&error))?;
-        Ok(Self { messages, pending })
-    }
-
-    async fn next(&mut self) -> Result<Option<(u64, Record)>, String> {
-        if self.pending == 0 {
-            return Ok(None);
-        }
-        let Some(message) = self.messages.next().await else {
-            return Err(failed(&"the reading ended early"));
-        };
-        let message = message.map_err(|error| failed(&error))?;
-        let place = message.info().map_err(|error| failed(&error))?;
-        self.pending = place.pending;
-        let record = Record::decode(&message.payload);
-        let record = record.map_err(|error| failed(&format!("{}: {error}", message.subject)))?;
-        Ok(Some((place.stream_sequence, record)))
-    }
-}
-
-fn failed(error: &dyn Display) -> String {
-    format!("reading the decisions: {error}")
 }

@@ -1,0 +1,73 @@
+//! Records of the stream `TX`, read from one position to the end that it had when the reading began.
+
+use super::record::Record;
+use super::stream::TxStream;
+use async_nats::jetstream::consumer::{Consumer, DeliverPolicy, pull};
+use futures::StreamExt as _;
+use std::fmt::Display;
+use time::OffsetDateTime;
+
+/// A reading that goes on.
+pub(super) struct Reading {
+    messages: pull::Ordered,
+    pending: u64,
+}
+
+/// A record, and where it lies.
+pub(super) struct Entry {
+    pub(super) subject: String,
+    pub(super) sequence: u64,
+    /// When it was stored.
+    pub(super) at: OffsetDateTime,
+    pub(super) record: Record,
+}
+
+impl Reading {
+    /// Begins to read what `subjects` match.
+    ///
+    /// # Errors
+    /// When the server does not say.
+    pub(super) async fn begin(
+        stream: &TxStream,
+        subjects: String,
+        deliver_policy: DeliverPolicy,
+    ) -> Result<Self, String> {
+        let config = pull::OrderedConfig {
+            filter_subject: subjects,
+            deliver_policy,
+            ..Default::default()
+        };
+        let consumer = stream.stream().create_consumer(config).await;
+        let consumer: Consumer<pull::OrderedConfig> = consumer.map_err(|error| failed(&error))?;
+        let pending = consumer.cached_info().num_pending;
+        let messages = consumer.messages().await.map_err(|error| failed(&error))?;
+        Ok(Self { messages, pending })
+    }
+
+    /// The next record; none at the end.
+    ///
+    /// # Errors
+    /// When the server does not say, or what lies there is no record.
+    pub(super) async fn next(&mut self) -> Result<Option<Entry>, String> {
+        if self.pending == 0 {
+            return Ok(None);
+        }
+        let Some(message) = self.messages.next().await else {
+            return Err(failed(&"the reading ended early"));
+        };
+        let message = message.map_err(|error| failed(&error))?;
+        let place = message.info().map_err(|error| failed(&error))?;
+        self.pending = place.pending;
+        let record = Record::decode(&message.payload);
+        Ok(Some(Entry {
+            subject: message.subject.to_string(),
+            sequence: place.stream_sequence,
+            at: place.published,
+            record: record.map_err(|error| failed(&format!("{}: {error}", message.subject)))?,
+        }))
+    }
+}
+
+fn failed(error: &dyn Display) -> String {
+    format!("reading the records of transactions: {error}")
+}
