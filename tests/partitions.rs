@@ -1,5 +1,7 @@
 //! A pipeline whose events several runtimes share out among them, partition by partition.
 
+mod repartition;
+
 use crate::harness::{Ce, PARTS, Running, TestEnv, check_law, check_law_of, eventually};
 use serde_json::json;
 use std::collections::BTreeMap;

@@ -36,6 +36,8 @@ pub enum Point {
     Undoing,
     /// The consumer was set back to its ack floor, and nothing was taken since.
     SetBack,
+    /// Events were written to their partitions, and the source does not know.
+    SharedOut,
 }
 
 /// Promises that can be broken.
@@ -79,7 +81,7 @@ pub struct FaultError {
     why: &'static str,
 }
 
-const POINTS: [(&str, Point); 14] = [
+const POINTS: [(&str, Point); 15] = [
     ("taken", Point::Taken),
     ("thought", Point::Thought),
     ("between-effects", Point::BetweenEffects),
@@ -89,6 +91,7 @@ const POINTS: [(&str, Point); 14] = [
     ("letter-stored", Point::LetterStored),
     ("answered", Point::Answered),
     ("set-back", Point::SetBack),
+    ("shared-out", Point::SharedOut),
     ("decided", Point::Decided),
     ("recovering", Point::Recovering),
     ("begun", Point::Begun),

@@ -360,7 +360,7 @@ impl Shared {
         })
     }
 
-    /// One post for each partition of a pipeline.
+    /// One post for each share of a pipeline's work.
     async fn posts(
         &self,
         config: &pipeline::Config,
@@ -376,11 +376,11 @@ impl Shared {
             None => None,
         };
         let mut posts = Vec::new();
-        for partition in 0..config.intake.n_partitions() {
+        for share in 0..config.intake.n_shares() {
             let lease = match &members {
                 Some((members, length)) => {
                     let place = (&self.context, &config.intake.provision);
-                    let share = (config.name.as_str(), partition);
+                    let share = (config.name.as_str(), share);
                     let keeping = (self.presence.clone(), self.tasks.clone());
                     Some(Lease::open(place, share, *length, members.clone(), keeping).await?)
                 }
@@ -388,7 +388,7 @@ impl Shared {
             };
             let parts = post::Parts {
                 context: self.context.clone(),
-                config: config.intake.of_partition(partition),
+                config: config.intake.of_share(share),
                 pipeline: pipeline.clone(),
                 replays: replays.clone(),
                 metrics: self.surroundings.metrics.pipeline(&config.name),
@@ -406,7 +406,7 @@ impl Shared {
         patience: Duration,
         shutdown: &Shutdown,
     ) -> Result<Arc<Members>, LeaseError> {
-        let pipeline = (config.name.as_str(), config.intake.n_partitions());
+        let pipeline = (config.name.as_str(), config.intake.n_shares());
         let calling = (self.presence.clone(), &self.tasks);
         Members::join(pipeline, patience, calling, shutdown.clone()).await
     }

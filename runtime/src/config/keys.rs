@@ -135,11 +135,9 @@ pub(super) const PIPELINE: Keys = Keys {
         "limits",
         "lease",
         "partitions",
-    ],
-    later: &[(
         "repartition",
-        "sharing a pipeline out over processes by another key",
-    )],
+    ],
+    later: &[],
 };
 
 pub(super) const SOURCE: Keys = Keys {

@@ -9,14 +9,25 @@ use toml::de::DeValue;
 /// Each partition is a consumer, and one more for replays.
 const MOST: u32 = 256;
 
-/// A number of partitions by the key's token, or `{ count = N, token = N }` by one that is there.
+/// A number of partitions by the key's token, with `repartition` by any other key, or
+/// `{ count = N, token = N }` by a token that is there.
 pub(super) fn read(
     entry: &Entry<'_>,
     source: Option<&Source>,
-    key: Option<&KeySpec>,
+    (key, repartition): (Option<&KeySpec>, bool),
 ) -> Option<Partitions> {
     let partitions = match entry.value {
+        DeValue::Table(_) if repartition => {
+            let advice = "`repartition` shares out by the key: write partitions = 16, or leave \
+                          `repartition` out";
+            entry.report(advice);
+            return None;
+        }
         DeValue::Table(_) => by_token(entry)?,
+        _ if repartition => Partitions {
+            count: count(entry)?,
+            by: by_key(entry, key)?,
+        },
         _ => Partitions {
             count: count(entry)?,
             by: PartitionBy::Hash(hashed(entry, key)?),
@@ -32,7 +43,9 @@ pub(super) fn read(
             None
         }
         Source::JetStream { subjects, .. } => {
-            let (PartitionBy::Hash(token) | PartitionBy::Token(token)) = partitions.by;
+            let (PartitionBy::Hash(token) | PartitionBy::Token(token)) = partitions.by else {
+                return Some(partitions);
+            };
             let fixed = subjects.iter().find(|pattern| !varies(pattern, token));
             if let Some(fixed) = fixed {
                 entry.report(format!(
@@ -60,14 +73,35 @@ fn by_token(entry: &Entry<'_>) -> Option<Partitions> {
     })
 }
 
+/// The key, where it is not in the subject.
+fn by_key(entry: &Entry<'_>, key: Option<&KeySpec>) -> Option<PartitionBy> {
+    match key {
+        Some(KeySpec::Header(_) | KeySpec::JsonPointer(_)) => Some(PartitionBy::Key),
+        Some(KeySpec::SubjectToken(_)) => {
+            entry.report(
+                "the key is in the subject, which the server shares out by itself: leave \
+                 `repartition` out",
+            );
+            None
+        }
+        Some(KeySpec::WholeSubject) | None => {
+            entry.report(
+                "`repartition` shares out by the key: write key = \"json:/pointer\" or \
+                 \"header:NAME\"",
+            );
+            None
+        }
+    }
+}
+
 /// The key's token.
 fn hashed(entry: &Entry<'_>, key: Option<&KeySpec>) -> Option<usize> {
     if let Some(KeySpec::SubjectToken(token)) = key {
         return Some(*token);
     }
     entry.report(
-        "the server shares out by the subject only: write key = \"subject:N\", or leave out \
-         `partitions`: then one runtime is at work and the others stand by",
+        "the server shares out by the subject only: write key = \"subject:N\", or repartition = true, \
+         or leave out `partitions`: then one runtime is at work and the others stand by",
     );
     None
 }

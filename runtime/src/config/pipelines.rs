@@ -126,9 +126,17 @@ fn intake(
         Some(key)
     });
     let lease = section.read("lease", lease).unwrap_or(LEASE);
+    let repartition = section.read("repartition", |entry| {
+        let is_wanted = entry.flag()?;
+        if is_wanted && !section.has("partitions") {
+            entry.report("say into how many: partitions = 16");
+        }
+        Some(is_wanted)
+    });
     let partitions = section.read("partitions", |entry| {
         let source = source.as_ref().map(|(source, _)| source);
-        partitions::read(entry, source, key.as_ref())
+        let by_key = repartition.unwrap_or_default();
+        partitions::read(entry, source, (key.as_ref(), by_key))
     });
     let (source, ack_wait): (Source, Duration) = source?;
     let lease = matches!(source, Source::JetStream { .. }).then_some(lease);

@@ -28,6 +28,8 @@ pub mod reserved {
     pub const SOURCE_SEQUENCE: &str = "Syncline-Source-Sequence";
     /// Hash of the ordering key of the event that caused a write.
     pub const SOURCE_KEY: &str = "Syncline-Source-Key";
+    /// What a message of the source was, where it was copied to its partition.
+    pub const ORIGINAL: &str = "Syncline-Original";
     /// W3C trace context.
     pub const TRACEPARENT: &str = "traceparent";
     /// Media type of a message body.

@@ -91,6 +91,17 @@ impl KeySpec {
     }
 }
 
+impl fmt::Display for KeySpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WholeSubject => f.write_str("subject"),
+            Self::SubjectToken(token) => write!(f, "subject:{token}"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::JsonPointer(pointer) => write!(f, "json:{pointer}"),
+        }
+    }
+}
+
 impl FromStr for KeySpec {
     type Err = String;
 

@@ -1,6 +1,6 @@
 //! Where a pipeline's events come from.
 
-use super::partitions::{Partition, Partitions};
+use super::partitions::{Partition, PartitionBy, Partitions};
 use super::sharing;
 use crate::event::{KeySpec, SubjectPattern};
 use crate::provision::{Create, Provision};
@@ -43,10 +43,24 @@ impl Config {
             .map_or(1, |partitions| partitions.count)
     }
 
-    /// The settings of one partition's intake.
+    /// How many leases its events are worked on under: one for each partition, and the last for
+    /// whoever writes them to their partitions, where the server does not.
     #[must_use]
-    pub fn of_partition(&self, number: u32) -> Self {
-        sharing::of_partition(self, number)
+    pub fn n_shares(&self) -> u32 {
+        let is_by_key = |partitions: &Partitions| partitions.by == PartitionBy::Key;
+        let more = self.partitions.as_ref().is_some_and(is_by_key);
+        self.n_partitions() + u32::from(more)
+    }
+
+    /// Whether these are the settings of whoever writes events to their partitions.
+    pub(super) fn shares_out(&self) -> bool {
+        self.partition.is_none() && self.n_shares() > self.n_partitions()
+    }
+
+    /// The settings of one share's intake.
+    #[must_use]
+    pub fn of_share(&self, number: u32) -> Self {
+        sharing::of_share(self, number)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::event::{
 };
 use crate::telemetry::PipelineMetrics;
 use async_nats::Message;
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// What an earlier run may have done with a message.
@@ -38,6 +39,61 @@ pub(super) fn original(message: Message, stream: &Stream, sequence: u64) -> Orig
     }
 }
 
+/// What a message holds, before anything is said of its delivery.
+struct Decoded {
+    event: Event,
+    data: Bytes,
+    fault: Option<InvalidEvent>,
+    id: EventId,
+    /// None: what the key is to be taken from is not there.
+    key: Option<OrderingKey>,
+}
+
+impl Decoded {
+    fn of(original: &Original, config: &Config) -> Self {
+        let raw = RawOrigin {
+            stream: &original.stream,
+            subject: &original.subject,
+            sequence: original.sequence,
+        };
+        let decoded = within_limit(original, config)
+            .and_then(|()| Event::decode(&original.headers, &original.payload, raw));
+        let (event, data, fault) = match decoded {
+            Ok((event, data)) => (event, data, None),
+            Err(fault) => (
+                Event::raw(&original.headers, raw),
+                original.payload.clone(),
+                Some(fault),
+            ),
+        };
+        let id = if event.is_named_by_position(&original.headers) {
+            // A stream that was made anew gives others the same names.
+            let created = original.stream_created;
+            EventId::of(&event.source, &format!("{}@{created}", event.id))
+        } else {
+            EventId::of(&event.source, &event.id)
+        };
+        let key = if fault.is_none() {
+            config.key.derive(&original.subject, &event, &data)
+        } else {
+            None
+        };
+        Self {
+            event,
+            data,
+            fault,
+            id,
+            key,
+        }
+    }
+}
+
+/// What the event in a message is ordered by.
+pub(super) fn key_of(original: &Original, config: &Config) -> OrderingKey {
+    let Decoded { id, key, .. } = Decoded::of(original, config);
+    key.unwrap_or_else(|| OrderingKey::from(id.as_str()))
+}
+
 /// The envelope that a message makes, and why it is no event, if it is none.
 pub(super) fn decode(
     original: &Original,
@@ -45,33 +101,13 @@ pub(super) fn decode(
     config: &Config,
     metrics: &PipelineMetrics,
 ) -> (Envelope, Option<InvalidEvent>) {
-    let raw = RawOrigin {
-        stream: &original.stream,
-        subject: &original.subject,
-        sequence: original.sequence,
-    };
-    let decoded = within_limit(original, config)
-        .and_then(|()| Event::decode(&original.headers, &original.payload, raw));
-    let (event, data, fault) = match decoded {
-        Ok((event, data)) => (event, data, None),
-        Err(fault) => (
-            Event::raw(&original.headers, raw),
-            original.payload.clone(),
-            Some(fault),
-        ),
-    };
-    let id = if event.is_named_by_position(&original.headers) {
-        // A stream that was made anew gives others the same names.
-        let created = original.stream_created;
-        EventId::of(&event.source, &format!("{}@{created}", event.id))
-    } else {
-        EventId::of(&event.source, &event.id)
-    };
-    let key = if fault.is_none() {
-        config.key.derive(&original.subject, &event, &data)
-    } else {
-        None
-    };
+    let Decoded {
+        event,
+        data,
+        fault,
+        id,
+        key,
+    } = Decoded::of(original, config);
     let key = key.unwrap_or_else(|| {
         metrics.unkeyed.increment();
         OrderingKey::from(id.as_str())

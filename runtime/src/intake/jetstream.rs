@@ -4,11 +4,11 @@ use super::answers::{Answers, Leaving};
 use super::budget::Budget;
 use super::config::{Config, Source};
 use super::consumer::{find_stream, open_consumer, pull_expires};
-use super::decode::{Before, Stream, decode, original};
+use super::decode::{Before, Stream, decode, key_of, original};
 use super::gaps::{Gaps, Row};
+use super::origin::Origin;
 use super::position::Position;
 use super::pull::{Asking, Pull, size};
-use super::sharing::Origin;
 use super::{DeliveryLanes, Gate, IntakeError, Pause, Recall};
 use crate::event::{Delivery, Disposition, Original, Past, Receipt, Settle as _};
 use crate::fault::{self, Promise};
@@ -97,7 +97,7 @@ impl JetStream {
             });
         };
         let found = find_stream(&context, config).await?;
-        let origin = origin(&context, config).await?;
+        let origin = Origin::of(&context, config).await?;
         let (consumer, position) = open_consumer(&found, config).await?;
         Ok(Self {
             context,
@@ -357,7 +357,9 @@ impl JetStream {
         let recalled = recalled.map_err(|_| format!("no dead letter within {RECALL:?}"))??;
         let partition = at.config.partition.as_ref();
         Ok(recalled.map(|recalled| {
-            let is_ours = partition.is_none_or(|ours| ours.takes(&recalled.original.subject));
+            let original = &recalled.original;
+            let key = || key_of(original, at.config);
+            let is_ours = partition.is_none_or(|ours| ours.takes(&original.subject, key));
             is_ours.then(|| Taken {
                 original: recalled.original,
                 before: Before {
@@ -377,16 +379,10 @@ impl JetStream {
         (sequence, stored): (u64, OffsetDateTime),
         maybe_seen: bool,
     ) -> Result<Original, String> {
-        let Some(origin) = &mut self.origin else {
-            return Ok(original(message, &self.stream, sequence));
-        };
-        let original = origin
-            .original(message, stored)
-            .ok_or("a message that is not from the source stream")?;
-        if !maybe_seen {
-            origin.pass(original.sequence)?;
+        match &mut self.origin {
+            None => Ok(original(message, &self.stream, sequence)),
+            Some(origin) => origin.original(message, stored, maybe_seen),
         }
-        Ok(original)
     }
 
     /// Opens the consumer again after a pause, for ever, until the shutdown begins.
@@ -397,7 +393,7 @@ impl JetStream {
             let opened = async {
                 let found = find_stream(&self.context, config).await?;
                 // Set back as at the start: what the client had buffered would come too late.
-                let origin = origin(&self.context, config).await?;
+                let origin = Origin::of(&self.context, config).await?;
                 let (consumer, position) = open_consumer(&found, config).await?;
                 Ok::<_, IntakeError>((found.created, origin, consumer, position))
             };
@@ -421,17 +417,6 @@ impl JetStream {
                 }
             }
         }
-    }
-}
-
-async fn origin(
-    context: &jetstream::Context,
-    config: &Config,
-) -> Result<Option<Origin>, IntakeError> {
-    let name = config.partition.as_ref().and_then(|p| p.origin.as_deref());
-    match name {
-        Some(name) => Origin::find(context, name, config).await.map(Some),
-        None => Ok(None),
     }
 }
 

@@ -4,13 +4,16 @@ mod answers;
 mod budget;
 mod config;
 mod consumer;
+mod copy;
 mod core;
 mod decode;
+mod distributor;
 mod fit;
 mod gaps;
 mod jetstream;
 mod known;
 mod lanes;
+mod origin;
 mod partitions;
 mod pause;
 mod pending;
@@ -167,8 +170,12 @@ pub async fn prepare(
     replays: &Replays,
 ) -> Result<(), IntakeError> {
     sharing::share_out(context, config).await?;
+    if config.shares_out() {
+        let stream = consumer::find_stream(context, config).await?;
+        consumer::find_consumer(&stream.stream, config).await?;
+    }
     for number in 0..config.n_partitions() {
-        let config = config.of_partition(number);
+        let config = config.of_share(number);
         for config in [&config, &of_replays(&config, replays)] {
             let stream = consumer::find_stream(context, config).await?;
             consumer::find_consumer(&stream.stream, config).await?;
@@ -181,8 +188,8 @@ pub async fn prepare(
 pub struct Intake {
     config: Config,
     source: Opened,
-    replays: Box<jetstream::JetStream>,
-    replays_config: Config,
+    /// None: they are taken by whoever works on the partitions.
+    replays: Option<(Box<jetstream::JetStream>, Config)>,
     lanes: DeliveryLanes,
     tasks: Tasks,
     metrics: Arc<PipelineMetrics>,
@@ -194,6 +201,8 @@ pub struct Intake {
 enum Opened {
     JetStream(Box<jetstream::JetStream>),
     Core(Box<core::Core>),
+    /// Events go to their partitions from here, and nowhere else.
+    Distributor(Box<distributor::Distributor>),
 }
 
 impl Intake {
@@ -215,6 +224,12 @@ impl Intake {
             gauge,
         } = parts;
         let source = match &config.source {
+            _ if config.shares_out() => {
+                let handler = handler.clone();
+                let opened =
+                    distributor::Distributor::open(context.clone(), config, handler).await?;
+                Opened::Distributor(Box::new(opened))
+            }
             Source::JetStream { .. } => Opened::JetStream(Box::new(
                 jetstream::JetStream::open(context.clone(), config, None).await?,
             )),
@@ -223,16 +238,21 @@ impl Intake {
                 Opened::Core(Box::new(core))
             }
         };
-        let replays_config = of_replays(config, &replays);
-        let recall = Some(replays.recall);
-        let replays = jetstream::JetStream::open(context.clone(), &replays_config, recall).await?;
+        let replays = match config.shares_out() {
+            true => None,
+            false => {
+                let config = of_replays(config, &replays);
+                let recall = Some(replays.recall);
+                let opened = jetstream::JetStream::open(context.clone(), &config, recall).await?;
+                Some((Box::new(opened), config))
+            }
+        };
         let tasks = Tasks::new();
         let lanes = Lanes::new(tasks.clone(), shutdown.clone(), handler);
         Ok(Self {
             config: config.clone(),
             source,
-            replays: Box::new(replays),
-            replays_config,
+            replays,
             lanes,
             tasks,
             metrics,
@@ -245,8 +265,6 @@ impl Intake {
     /// Takes events in until the shutdown begins, then waits for those at work, at most `grace`.
     /// Returns whether all of them ended.
     pub async fn run(self, grace: Duration) -> bool {
-        // Events and replays.
-        let _at_work = [self.gauge.pause.work(), self.gauge.pause.work()];
         let at = |config| jetstream::Surroundings {
             budget: &self.gauge.budget,
             pause: &self.gauge.pause,
@@ -256,6 +274,13 @@ impl Intake {
             shutdown: &self.shutdown,
             gate: &self.gate,
         };
+        if let Opened::Distributor(distributor) = self.source {
+            // A paused pipeline's events are shared out all the same: they wait further on.
+            Box::pin(distributor.run(&at(&self.config))).await;
+            return true;
+        }
+        // Events and replays.
+        let _at_work = [self.gauge.pause.work(), self.gauge.pause.work()];
         let events = async {
             match self.source {
                 Opened::JetStream(source) => {
@@ -264,12 +289,18 @@ impl Intake {
                 Opened::Core(source) => {
                     Box::pin(source.run(at(&self.config), &self.tasks, grace)).await
                 }
+                Opened::Distributor(_) => true,
             }
         };
-        let replays = self
-            .replays
-            .run(at(&self.replays_config), &self.tasks, grace);
-        let replays = Box::pin(replays);
+        let (replays, replays_config) = self.replays.unzip();
+        let replays = async {
+            match replays.zip(replays_config.as_ref()) {
+                Some((replays, config)) => {
+                    Box::pin(replays.run(at(config), &self.tasks, grace)).await
+                }
+                None => true,
+            }
+        };
         let (events, replays) = futures::join!(events, replays);
         events && replays
     }

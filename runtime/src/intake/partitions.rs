@@ -1,6 +1,6 @@
 //! How a pipeline's events are shared out: a subject names its partition. Pure.
 
-use crate::event::SubjectPattern;
+use crate::event::{OrderingKey, SubjectPattern};
 
 /// Partitions of a pipeline's events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,9 @@ pub enum PartitionBy {
     Hash(usize),
     /// A token of the subject, counted from 1, that is the partition's number already.
     Token(usize),
+    /// The hash of the ordering key, wherever that is: one of the runtimes writes each event to the
+    /// partition's subject, in a stream of its own.
+    Key,
 }
 
 /// One partition, as an intake needs to know it.
@@ -42,9 +45,14 @@ pub(super) struct Transform {
 }
 
 impl Partition {
-    /// Whether an event of this subject belongs to it. One that names no partition goes to the first.
-    pub(super) fn takes(&self, subject: &str) -> bool {
-        self.of.of(subject).unwrap_or(0) == self.number
+    /// Whether an event of this subject belongs to it, or one of this key where the subject does not
+    /// say. One that names no partition goes to the first.
+    pub(super) fn takes(&self, subject: &str, key: impl FnOnce() -> OrderingKey) -> bool {
+        let partition = match self.of.by {
+            PartitionBy::Key => Some(self.of.of_key(key().as_str())),
+            PartitionBy::Hash(_) | PartitionBy::Token(_) => self.of.of(subject),
+        };
+        partition.unwrap_or(0) == self.number
     }
 }
 
@@ -62,7 +70,13 @@ impl Partitions {
                 let partition: u32 = number.parse().ok()?;
                 (partition < self.count && number == partition.to_string()).then_some(partition)
             }
+            PartitionBy::Key => None,
         }
+    }
+
+    /// Which partition the events of an ordering key belong to, where they are shared out by it.
+    pub(super) fn of_key(&self, key: &str) -> u32 {
+        fnv1a(key) % self.count
     }
 
     /// What puts the partition in front of the subjects of `pattern`; none when they all have the

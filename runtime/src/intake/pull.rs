@@ -204,6 +204,22 @@ impl Pull {
         }
     }
 
+    /// A message that is here already, if one is.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub(super) fn ready(&mut self) -> Result<Option<Message>, String> {
+        while let Some(message) = self.subscriber.next().now_or_never() {
+            let Some(message) = message else {
+                return Err("the subscription has ended".to_owned());
+            };
+            if let Some(message) = self.sort(message)? {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
     /// A message that was on its way when nothing more was asked for; none when there is no more. What
     /// takes longer comes again, in its order.
     pub(super) async fn last(&mut self) -> Option<Message> {
