@@ -52,13 +52,14 @@ EVENTS ?= 20000
 SEED ?= 1
 GUARANTEE ?= at-least-once
 SCENARIO ?= kill
-CHAOS := CHAOS_EVENTS=$(EVENTS) CHAOS_SEED=$(SEED) CHAOS_HITS=$(HITS) CHAOS_RUNTIMES=$(RUNTIMES) CHAOS_GUARANTEE=$(GUARANTEE) CHAOS_MODES=$(MODES) CHAOS_REPORT=$(CARGO_TARGET_DIR)/chaos.json
+NODES ?= 1
+CHAOS := CHAOS_EVENTS=$(EVENTS) CHAOS_SEED=$(SEED) CHAOS_HITS=$(HITS) CHAOS_RUNTIMES=$(RUNTIMES) CHAOS_NODES=$(NODES) CHAOS_GUARANTEE=$(GUARANTEE) CHAOS_MODES=$(MODES) CHAOS_LOGS=$(CARGO_TARGET_DIR)/chaos-logs CHAOS_REPORT=$(CARGO_TARGET_DIR)/chaos.json
 
-chaos: build ## kill -9 of everything under load, and a judge; EVENTS=n SEED=n HITS=n RUNTIMES=1|2 JSON=1
+chaos: build ## kill -9 of everything under load, and a judge; EVENTS=n SEED=n HITS=n RUNTIMES=1|2 NODES=1|3 JSON=1
 	@.ci/setup test
 	@if [ "$(SCENARIO)" != kill ]; then \
 		echo "make chaos: SCENARIO=$(SCENARIO) is not available yet; there is SCENARIO=kill" >&2; exit 2; fi
-	@rm -f $(CARGO_TARGET_DIR)/chaos.json
+	@rm -rf $(CARGO_TARGET_DIR)/chaos.json $(CARGO_TARGET_DIR)/chaos-logs
 	@$(CHAOS) cargo test --locked --workspace --test system -- --exact \
 		chaos::every_event_has_its_effects_once_and_in_order_under_kill_9 || failed=1; \
 	if [ -f $(CARGO_TARGET_DIR)/chaos.json ]; then \

@@ -6,12 +6,26 @@ mod judge;
 mod publisher;
 mod report;
 mod schedule;
+mod servers;
 mod settings;
 mod storm;
 mod workload;
 
+use crate::harness::within;
 use report::{Report, Verdict};
+use schedule::{Blow, Schedule};
+use servers::Role;
 use settings::Settings;
+use std::time::Duration;
+
+/// Long enough for a cluster on a loaded machine that has to elect its leaders one after the other.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Waits until `condition` holds; fails when it does not even with patience.
+async fn patiently(what: &str, condition: impl AsyncFnMut() -> bool) {
+    let holds = within(PATIENCE, condition).await;
+    assert!(holds, "not in {PATIENCE:?}: {what}");
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_event_has_its_effects_once_and_in_order_under_kill_9() {
@@ -46,12 +60,30 @@ async fn what_is_changed_before_the_decision_is_changed_back_under_kill_9() {
     assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaders_of_a_cluster_may_be_killed_with_the_runtime() {
+    let blows = vec![
+        Blow::KillLeader(Role::Consumer),
+        Blow::KillRuntime,
+        Blow::KillLeader(Role::Records),
+    ];
+    let settings = Settings {
+        events: 1_000,
+        runtimes: 2,
+        nodes: 3,
+        schedule: Some(Schedule(blows)),
+        ..Settings::default()
+    };
+    let report = storm::run(&settings).await;
+    assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
+}
+
 /// A run in which the program breaks a promise, and dies where that shows.
-async fn broken(promise: &str, schedule: schedule::Schedule) -> Report {
+async fn broken(promise: &str, schedule: Schedule) -> Report {
     broken_in("at-least-once", promise, schedule).await
 }
 
-async fn broken_in(guarantee: &str, promise: &str, schedule: schedule::Schedule) -> Report {
+async fn broken_in(guarantee: &str, promise: &str, schedule: Schedule) -> Report {
     let settings = Settings {
         events: 2_500,
         guarantee: guarantee.to_owned(),
@@ -66,31 +98,31 @@ async fn broken_in(guarantee: &str, promise: &str, schedule: schedule::Schedule)
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_judge_sees_events_of_one_key_side_by_side() {
-    let report = broken("order", schedule::Schedule::default()).await;
+    let report = broken("order", Schedule::default()).await;
     assert!(report.order_violations > 0, "{report:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_judge_sees_an_event_that_was_answered_for_before_it_had_ended() {
-    let report = broken("answer-last", schedule::Schedule::kills(3)).await;
+    let report = broken("answer-last", Schedule::kills(3)).await;
     assert!(report.lost > 0, "{report:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_judge_sees_a_dead_letter_that_was_stored_after_the_answer() {
-    let schedule = schedule::Schedule::deaths("letter-pending", 500, 3);
+    let schedule = Schedule::deaths("letter-pending", 500, 3);
     let report = broken("letter-first", schedule).await;
     assert!(report.lost > 0, "{report:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_judge_sees_a_second_copy_that_was_not_skipped() {
-    let report = broken("dedupe", schedule::Schedule::default()).await;
+    let report = broken("dedupe", Schedule::default()).await;
     assert!(report.duplicates > 0, "{report:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_judge_sees_an_event_that_was_decided_twice() {
-    let report = broken_in("atomic", "marker-cas", schedule::Schedule::default()).await;
+    let report = broken_in("atomic", "marker-cas", Schedule::default()).await;
     assert!(report.duplicates > 0, "{report:#?}");
 }

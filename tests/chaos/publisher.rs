@@ -1,7 +1,7 @@
 //! Publishes the events of a run while servers come and go, until each is acknowledged.
 
+use super::patiently;
 use super::workload::Planned;
-use crate::harness::eventually;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{self, stream::Stream};
 use std::cell::Cell;
@@ -36,11 +36,11 @@ impl Publisher {
         let mut n_published = 0;
         for chunk in events.chunks(CHUNK) {
             n_published += chunk.len() as u64;
-            eventually("more events are allowed", async || {
+            patiently("more events are allowed", async || {
                 n_published <= self.allowed.get()
             })
             .await;
-            eventually("the source takes events", async || {
+            patiently("the source takes events", async || {
                 self.publish(chunk).await
             })
             .await;

@@ -1,5 +1,6 @@
 //! What came of a run.
 
+use super::schedule::{Blow, Schedule};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,6 +26,23 @@ pub(super) struct Fired {
     pub(super) expected: u64,
 }
 
+/// What was done to the processes.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct Dealt {
+    /// Processes that were killed, by SIGKILL or by their own hand at a point.
+    pub(super) kills: BTreeMap<&'static str, u64>,
+    /// Processes that were stopped for a while by SIGSTOP.
+    pub(super) stops: BTreeMap<&'static str, u64>,
+    /// Deaths at each named point.
+    pub(super) faults_fired: BTreeMap<&'static str, Fired>,
+    /// Servers of a cluster that were killed while they led, in each role.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) leaders_killed: BTreeMap<&'static str, Fired>,
+    /// Servers of a cluster that were stopped for a while as they led, in each role.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) leaders_stopped: BTreeMap<&'static str, Fired>,
+}
+
 /// The report of a run, as `make chaos JSON=1` prints it.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Report {
@@ -36,12 +54,11 @@ pub(super) struct Report {
     pub(super) seed: u64,
     /// Events published, second copies included.
     pub(super) events: u64,
-    /// Processes that were killed, by SIGKILL or by their own hand at a point.
-    pub(super) kills: BTreeMap<&'static str, u64>,
-    /// Processes that were stopped for a while by SIGSTOP.
-    pub(super) stops: BTreeMap<&'static str, u64>,
-    /// Deaths at each named point.
-    pub(super) faults_fired: BTreeMap<&'static str, Fired>,
+    /// Servers at a time.
+    pub(super) nodes: u64,
+    /// What was done to the processes.
+    #[serde(flatten)]
+    pub(super) dealt: Dealt,
     /// Effects and dead letters that must be there and are not.
     pub(super) lost: u64,
     /// Effects and dead letters that are there once more than they must be.
@@ -63,6 +80,43 @@ pub(super) struct Report {
     pub(super) examples: Vec<String>,
 }
 
+impl Dealt {
+    /// Nothing yet, of what `schedule` asks for.
+    pub(super) fn nothing_of(schedule: &Schedule) -> Self {
+        let mut dealt = Self::default();
+        for blow in &schedule.0 {
+            let (fired, name) = match blow {
+                Blow::Die { point, .. } => (&mut dealt.faults_fired, *point),
+                Blow::KillLeader(role) => (&mut dealt.leaders_killed, role.name()),
+                Blow::StopLeader(role, _) => (&mut dealt.leaders_stopped, role.name()),
+                _ => continue,
+            };
+            fired.entry(name).or_default().expected += 1;
+        }
+        dealt
+    }
+
+    /// A process was killed.
+    pub(super) fn kill(&mut self, process: &'static str) {
+        *self.kills.entry(process).or_default() += 1;
+    }
+
+    /// A process was stopped for a while.
+    pub(super) fn stop(&mut self, process: &'static str) {
+        *self.stops.entry(process).or_default() += 1;
+    }
+
+    fn is_all(&self) -> bool {
+        let fired = [
+            &self.faults_fired,
+            &self.leaders_killed,
+            &self.leaders_stopped,
+        ];
+        let mut fired = fired.into_iter().flat_map(BTreeMap::values);
+        fired.all(|f| f.fired >= f.expected)
+    }
+}
+
 impl Report {
     /// What the counts say.
     pub(super) fn judged(mut self) -> Self {
@@ -74,8 +128,7 @@ impl Report {
             self.order_violations,
             self.unfinished,
         ];
-        let fired = self.faults_fired.values();
-        let all_fired = fired.into_iter().all(|f| f.fired >= f.expected);
+        let all_fired = self.dealt.is_all();
         self.verdict = match wrong {
             wrong if wrong != [0; 6] => Verdict::Violated,
             _ if all_fired => Verdict::Ok,

@@ -1,5 +1,6 @@
 //! What is done to the processes of a run, in order.
 
+use super::servers::{ROLES, Role};
 use super::settings::Settings;
 use fastrand::Rng;
 use std::time::Duration;
@@ -39,6 +40,10 @@ pub(super) enum Blow {
     StopRuntime(Duration),
     /// SIGSTOP of nats-server, and SIGCONT after this time.
     StopServer(Duration),
+    /// SIGKILL of the server that leads in this role; it comes back once another leads.
+    KillLeader(Role),
+    /// SIGSTOP of the server that leads in this role, and SIGCONT after this time.
+    StopLeader(Role, Duration),
     /// The runtime ends itself at a named point.
     Die {
         /// Which.
@@ -86,12 +91,25 @@ impl Schedule {
         for _ in 0..per(4_000, 3) {
             blows.push(Blow::KillRuntime);
         }
-        for _ in 0..per(5_000, 3) {
-            blows.push(Blow::KillServer);
+        if settings.nodes == 1 {
+            for _ in 0..per(5_000, 3) {
+                blows.push(Blow::KillServer);
+            }
         }
         for _ in 0..per(20_000, 1) {
             blows.push(Blow::StopRuntime(moment(&mut rng)));
-            blows.push(Blow::StopServer(moment(&mut rng)));
+            if settings.nodes == 1 {
+                blows.push(Blow::StopServer(moment(&mut rng)));
+            }
+        }
+        if settings.nodes > 1 {
+            for (_, role) in ROLES {
+                let kills = (0..per(10_000, 1)).map(|_| Blow::KillLeader(role));
+                blows.extend(kills);
+                for _ in 0..per(20_000, 1) {
+                    blows.push(Blow::StopLeader(role, absence(&mut rng)));
+                }
+            }
         }
         rng.shuffle(&mut blows);
         Self(blows)
@@ -109,4 +127,9 @@ pub(super) fn death(point: &'static str, most: u64, rng: &mut Rng) -> Blow {
 
 fn moment(rng: &mut Rng) -> Duration {
     Duration::from_millis(rng.u64(100..3_000))
+}
+
+/// From shorter to longer than the others of a cluster wait before they elect another leader.
+fn absence(rng: &mut Rng) -> Duration {
+    Duration::from_millis(rng.u64(500..12_000))
 }

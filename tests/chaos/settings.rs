@@ -1,6 +1,7 @@
 //! How large a run is, and what is done in it.
 
 use super::schedule::Schedule;
+use std::path::{Path, PathBuf};
 
 /// The settings of a run.
 #[derive(Debug, Clone)]
@@ -13,12 +14,16 @@ pub(super) struct Settings {
     pub(super) hits: u64,
     /// Runtimes at a time: one at work, and one that stands by if there are 2.
     pub(super) runtimes: u64,
+    /// Servers: one, or a cluster of three.
+    pub(super) nodes: u64,
     /// What the pipeline promises.
     pub(super) guarantee: String,
     /// Whether one of the targets is merged into, which has to be taken back when the rest fails.
     pub(super) merges: bool,
     /// A promise that the program breaks, to see that the judge notices.
     pub(super) broken: Option<String>,
+    /// Where the logs of the runtimes are kept; none: nowhere.
+    pub(super) logs: Option<PathBuf>,
     /// What is done to the processes; none: what the size asks for.
     pub(super) schedule: Option<Schedule>,
 }
@@ -30,29 +35,49 @@ impl Default for Settings {
             seed: 1,
             hits: 1,
             runtimes: 1,
+            nodes: 1,
             guarantee: "at-least-once".to_owned(),
             merges: false,
             broken: None,
+            logs: None,
             schedule: None,
         }
     }
 }
 
 impl Settings {
-    /// `CHAOS_EVENTS`, `CHAOS_SEED`, `CHAOS_HITS`, `CHAOS_RUNTIMES`, `CHAOS_GUARANTEE` and `CHAOS_MODES`, as `make chaos` sets them.
+    /// `CHAOS_EVENTS`, `CHAOS_SEED`, `CHAOS_HITS`, `CHAOS_RUNTIMES`, `CHAOS_NODES`, `CHAOS_GUARANTEE`
+    /// and `CHAOS_MODES`, as `make chaos` sets them.
     pub(super) fn of_the_environment() -> Self {
         let default = Self::default();
         let events = number("CHAOS_EVENTS").unwrap_or(default.events);
         let full = events >= 20_000;
+        let nodes = number("CHAOS_NODES").unwrap_or(default.nodes);
+        assert!(
+            [1, 3].contains(&nodes),
+            "CHAOS_NODES={nodes}: there is 1, or a cluster of 3"
+        );
         Self {
             events,
             seed: number("CHAOS_SEED").unwrap_or(default.seed),
             hits: number("CHAOS_HITS").unwrap_or(if full { 5 } else { default.hits }),
             runtimes: number("CHAOS_RUNTIMES").unwrap_or(2),
+            nodes,
             guarantee: std::env::var("CHAOS_GUARANTEE").unwrap_or(default.guarantee),
+            logs: std::env::var_os("CHAOS_LOGS").map(PathBuf::from),
             merges: std::env::var("CHAOS_MODES").is_ok_and(|modes| modes == "D"),
             ..default
         }
+    }
+}
+
+impl Settings {
+    /// Where configurations and logs of the runtimes go: `CHAOS_LOGS`, else what is gone afterwards.
+    pub(super) fn logs(&self, folder: &Path) -> PathBuf {
+        let named = self.logs.clone();
+        let logs = named.unwrap_or_else(|| folder.to_owned());
+        std::fs::create_dir_all(&logs).unwrap();
+        logs
     }
 }
 

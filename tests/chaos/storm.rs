@@ -1,14 +1,15 @@
 //! A run: events come in, processes are killed and stopped, and in the end the judge looks.
 
-use super::judge;
 use super::publisher::Publisher;
-use super::report::{Fired, Report, Verdict};
+use super::report::{Dealt, Report, Verdict};
 use super::schedule::{self, Blow, Schedule};
+use super::servers::{Role, Servers};
 use super::settings::Settings;
 use super::workload;
-use crate::harness::{Process, TestEnv, eventually, stall};
+use super::{PATIENCE, judge, patiently};
+use crate::harness::{Process, TestEnv, stall, within};
 use fastrand::Rng;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,10 +25,13 @@ const LEAST_AHEAD: u64 = 60;
 const WAKE: Duration = Duration::from_millis(300);
 /// The longest moment between a blow's time and the blow.
 const JITTER_MS: u64 = 40;
+/// How long a server stays away at most once others lead in its place.
+const DOWN_MS: u64 = 2_000;
 
 struct Storm<'a> {
     settings: &'a Settings,
     env: &'a TestEnv,
+    servers: &'a Servers,
     publisher: &'a Publisher,
     rng: Rng,
     config: PathBuf,
@@ -35,18 +39,16 @@ struct Storm<'a> {
     standby: Option<Process>,
     ahead: u64,
     n_runs: u64,
-    kills: BTreeMap<&'static str, u64>,
-    stops: BTreeMap<&'static str, u64>,
-    fired: BTreeMap<&'static str, Fired>,
+    dealt: Dealt,
 }
 
 /// Runs one.
 pub(super) async fn run(settings: &Settings) -> Report {
     let began = Instant::now();
-    let env = TestEnv::start().await;
+    let (servers, env) = Servers::start(settings).await;
     let events = workload::events(settings);
-    let publisher = Publisher::new(env.nats.connect().await);
-    let config = env.folder().join("chaos.toml");
+    let publisher = Publisher::new(servers.connect().await);
+    let config = settings.logs(env.folder()).join("chaos.toml");
     let text = env.text(&workload::config(settings));
     std::fs::write(&config, text).unwrap();
     let schedule = settings.schedule.clone();
@@ -54,40 +56,33 @@ pub(super) async fn run(settings: &Settings) -> Report {
     let mut storm = Storm {
         settings,
         env: &env,
+        servers: &servers,
         publisher: &publisher,
         rng: Rng::with_seed(settings.seed),
         config,
         standby: None,
         ahead: ahead(&schedule, settings),
         n_runs: 0,
-        kills: BTreeMap::new(),
-        stops: BTreeMap::new(),
-        fired: expected(&schedule),
+        dealt: Dealt::nothing_of(&schedule),
     };
-    env.stream("SRC", &["src.>"]).await;
+    servers.stream(&env, "SRC", "src.>", false).await;
     if settings.guarantee == "atomic" {
         // Nothing but the decisions may hold a second effect back.
-        for (name, subjects) in [("SEARCH", "search.>"), ("AUDIT", "audit.>")] {
-            env.forgetful(name, &[subjects]).await;
+        for (name, subject) in [("SEARCH", "search.>"), ("AUDIT", "audit.>")] {
+            servers.stream(&env, name, subject, true).await;
         }
     }
     let (last, ()) = tokio::join!(storm.blow(schedule), publisher.run(&events));
     let unfinished = storm.calm(last).await;
-    let Storm {
-        kills,
-        stops,
-        fired,
-        ..
-    } = storm;
+    let dealt = storm.dealt;
     let found = judge::judge(&env, &events).await;
     let report = Report {
         guarantee: settings.guarantee.clone(),
         scenario: "kill",
         seed: settings.seed,
         events: settings.events,
-        kills,
-        stops,
-        faults_fired: fired,
+        nodes: settings.nodes,
+        dealt,
         lost: found.lost,
         duplicates: found.duplicates,
         phantoms: found.phantoms,
@@ -107,16 +102,6 @@ fn ahead(schedule: &Schedule, settings: &Settings) -> u64 {
     let n_blows = u64::try_from(schedule.0.len()).unwrap() + 1;
     // The publisher publishes by the chunk: with less than one, it and the storm would wait for each other.
     AHEAD.min(settings.events / n_blows / 4).max(LEAST_AHEAD)
-}
-
-fn expected(schedule: &Schedule) -> BTreeMap<&'static str, Fired> {
-    let mut expected: BTreeMap<&'static str, Fired> = BTreeMap::new();
-    for blow in &schedule.0 {
-        if let Blow::Die { point, .. } = blow {
-            expected.entry(point).or_default().expected += 1;
-        }
-    }
-    expected
 }
 
 /// Whether the point is only reached when an earlier run has left something unfinished.
@@ -158,8 +143,8 @@ impl Storm<'_> {
             let fault = format!("die={point}:{hit}:{}", after.as_millis());
             let armed = self.start(&fault);
             if self.dies(armed).await {
-                *self.kills.entry("runtime").or_default() += 1;
-                self.fired.entry(point).or_default().fired += 1;
+                self.dealt.kill("runtime");
+                self.dealt.faults_fired.entry(point).or_default().fired += 1;
                 return None;
             }
             // Sooner than the last time.
@@ -205,13 +190,15 @@ impl Storm<'_> {
 
     /// Stops the runtime at a moment at which it has events to answer for, if there are any left.
     async fn catch_at_work(&self, running: &Process) {
-        eventually("the program is caught at work", async || {
+        patiently("the program is caught at work", async || {
             running.pause();
-            let (working, _) = self.env.unacked("SRC", "syncline-p").await;
-            if working == 0 {
+            // While nobody leads the consumer, nobody knows.
+            let unacked = self.env.try_unacked("SRC", "syncline-p").await;
+            let works = unacked.is_some_and(|(working, _)| working > 0);
+            if !works {
                 running.resume();
             }
-            working > 0 || self.publisher.has_caught_up().await
+            works || self.publisher.has_caught_up().await
         })
         .await;
     }
@@ -223,15 +210,15 @@ impl Storm<'_> {
                 return None;
             }
             Blow::KillServer => {
-                self.env.nats.kill();
-                *self.kills.entry("nats").or_default() += 1;
-                self.env.nats.restart().await;
+                self.servers.only().kill();
+                self.dealt.kill("nats");
+                self.servers.only().restart().await;
             }
             Blow::StopRuntime(time) => {
                 running.pause();
                 stall(time).await;
                 running.resume();
-                *self.stops.entry("runtime").or_default() += 1;
+                self.dealt.stop("runtime");
                 if self.standby.is_some() {
                     // Its lease may be lost by now. It wakes with its hands full, and goes.
                     stall(WAKE).await;
@@ -240,19 +227,48 @@ impl Storm<'_> {
                 }
             }
             Blow::StopServer(time) => {
-                self.env.nats.pause();
+                self.servers.only().pause();
                 stall(time).await;
-                self.env.nats.resume();
-                *self.stops.entry("nats").or_default() += 1;
+                self.servers.only().resume();
+                self.dealt.stop("nats");
             }
+            Blow::KillLeader(role) => self.kill_leader(role).await,
+            Blow::StopLeader(role, time) => self.stop_leader(role, time).await,
             Blow::Die { .. } => {}
         }
         Some(running)
     }
 
+    /// The events go on with the two that are left, at least for a moment.
+    async fn kill_leader(&mut self, role: Role) {
+        self.servers.whole().await;
+        let leader = self.servers.leader(self.env, role).await;
+        leader.kill();
+        self.dealt.kill("nats");
+        let fired = self.dealt.leaders_killed.entry(role.name()).or_default();
+        fired.fired += 1;
+        self.servers.led(self.env).await;
+        stall(Duration::from_millis(self.rng.u64(0..DOWN_MS))).await;
+        leader.relaunch().await;
+        self.servers.led(self.env).await;
+    }
+
+    /// It wakes as one who may have been replaced meanwhile.
+    async fn stop_leader(&mut self, role: Role, time: Duration) {
+        self.servers.whole().await;
+        let leader = self.servers.leader(self.env, role).await;
+        leader.pause();
+        stall(time).await;
+        leader.resume();
+        self.dealt.stop("nats");
+        let fired = self.dealt.leaders_stopped.entry(role.name()).or_default();
+        fired.fired += 1;
+        self.servers.led(self.env).await;
+    }
+
     fn kill(&mut self, running: Process) {
         running.kill();
-        *self.kills.entry("runtime").or_default() += 1;
+        self.dealt.kill("runtime");
     }
 
     /// Waits for the death of an armed runtime, at most until there is nothing left to do. Gives
@@ -263,7 +279,7 @@ impl Storm<'_> {
             // It takes over from the one that dies.
             self.standby = Some(self.started().await);
         }
-        eventually("the armed program dies", async || {
+        patiently("the armed program dies", async || {
             ended = armed.has_ended();
             ended || self.publisher.has_caught_up().await
         })
@@ -281,7 +297,7 @@ impl Storm<'_> {
 
     /// Waits until the events up to `until` have ended.
     async fn wait_for(&self, until: u64) {
-        eventually("events end", async || {
+        patiently("events end", async || {
             self.publisher.n_ended().await >= until
         })
         .await;
@@ -324,14 +340,18 @@ impl Storm<'_> {
     async fn calm(&mut self, last: Option<Process>) -> u64 {
         drop(last);
         drop(self.standby.take());
+        self.servers.led(self.env).await;
         let running = self.started().await;
-        let (mut left, mut looks) = (u64::MAX, 0);
-        while left > 0 && looks < 6_000 {
-            stall(Duration::from_millis(10)).await;
-            looks += 1;
-            let (working, waiting) = self.env.unacked("SRC", "syncline-p").await;
-            left = waiting + u64::try_from(working).unwrap();
-        }
+        // What a server tells that is behind the others may be of yesterday.
+        self.servers.whole().await;
+        let mut left = u64::MAX;
+        within(PATIENCE, async || {
+            if let Some((working, waiting)) = self.env.try_unacked("SRC", "syncline-p").await {
+                left = waiting + u64::try_from(working).unwrap();
+            }
+            left == 0
+        })
+        .await;
         drop(running.drain().await);
         left
     }

@@ -11,12 +11,21 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Waits until `condition` holds; fails when it does not in time.
-pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) async fn eventually(what: &str, condition: impl AsyncFnMut() -> bool) {
+    let holds = within(PATIENCE, condition).await;
+    assert!(holds, "not in {PATIENCE:?}: {what}");
+}
+
+/// Waits until `condition` holds, at most for this time; gives whether it does.
+pub(crate) async fn within(time: Duration, mut condition: impl AsyncFnMut() -> bool) -> bool {
+    let deadline = Instant::now() + time;
     while !condition().await {
-        assert!(Instant::now() < deadline, "not in {PATIENCE:?}: {what}");
+        if Instant::now() >= deadline {
+            return false;
+        }
         tokio::time::sleep(LOOK).await;
     }
+    true
 }
 
 /// Lets time pass where the time itself is what is done to somebody, as while a process is stopped.

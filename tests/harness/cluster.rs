@@ -6,6 +6,8 @@ use super::nats::{Server, free_ports};
 use async_nats::jetstream;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// How many servers there are.
 const N_NODES: usize = 3;
@@ -13,6 +15,8 @@ const N_NODES: usize = 3;
 /// A cluster. Its servers are killed when it is dropped.
 pub(crate) struct Cluster {
     nodes: Vec<Arc<Server>>,
+    /// Where each tells how it is.
+    monitors: Vec<u16>,
 }
 
 impl Cluster {
@@ -30,8 +34,9 @@ impl Cluster {
     }
 
     async fn launch(settings: &str) -> Option<Self> {
-        let ports: [u16; 2 * N_NODES] = free_ports();
-        let (clients, routes) = ports.split_at(N_NODES);
+        let ports: [u16; 3 * N_NODES] = free_ports();
+        let (clients, others) = ports.split_at(N_NODES);
+        let (routes, monitors) = others.split_at(N_NODES);
         let urls: Vec<_> = routes
             .iter()
             .map(|port| format!("nats://127.0.0.1:{port}"))
@@ -39,13 +44,16 @@ impl Cluster {
         let mut nodes = Vec::new();
         for (n, (client, route)) in clients.iter().zip(routes).enumerate() {
             let own = format!(
-                "server_name: {}\ncluster {{ name: test, listen: \"127.0.0.1:{route}\", \
-                 routes: {urls:?} }}\n{settings}",
-                name_of(n)
+                "server_name: {}\nhttp: \"127.0.0.1:{}\"\n\
+                 cluster {{ name: test, listen: \"127.0.0.1:{route}\", routes: {urls:?} }}\n\
+                 {settings}",
+                name_of(n),
+                monitors[n]
             );
             nodes.push(Arc::new(Server::on(*client, &own).await?));
         }
-        Some(Self { nodes })
+        let monitors = monitors.to_vec();
+        Some(Self { nodes, monitors })
     }
 
     async fn wait_for_jetstream(&self) {
@@ -92,6 +100,50 @@ impl Cluster {
     ) -> usize {
         let subject = format!("CONSUMER.INFO.{stream}.{consumer}");
         self.leader_by(js, &subject).await
+    }
+
+    /// Which server leads the cluster itself, once one does.
+    pub(crate) async fn meta_leader(&self) -> usize {
+        let mut leader = None;
+        eventually("the cluster has a leader", async || {
+            for n in (0..N_NODES).filter(|n| self.nodes[*n].is_running()) {
+                let told = self.told_by(n, "/jsz").await;
+                let name = told
+                    .as_ref()
+                    .and_then(|t| t["meta_cluster"]["leader"].as_str());
+                leader = (0..N_NODES).find(|n| name == Some(name_of(*n).as_str()));
+                if leader.is_some_and(|n| self.nodes[n].is_running()) {
+                    return true;
+                }
+            }
+            false
+        })
+        .await;
+        leader.unwrap()
+    }
+
+    /// Waits until every server has all that it is to hold, and holds it as the others do.
+    pub(crate) async fn healthy(&self) {
+        for n in 0..N_NODES {
+            eventually(&format!("{} is healthy", name_of(n)), async || {
+                let told = self.told_by(n, "/healthz").await;
+                told.is_some_and(|told| told["status"] == "ok")
+            })
+            .await;
+        }
+    }
+
+    /// What the monitor of a server tells.
+    async fn told_by(&self, n: usize, path: &str) -> Option<Value> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.monitors[n]))
+            .await
+            .ok()?;
+        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        let (_, body) = answer.split_once("\r\n\r\n")?;
+        serde_json::from_str(body).ok()
     }
 
     async fn leader_by(&self, js: &jetstream::Context, subject: &str) -> usize {

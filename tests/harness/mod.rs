@@ -28,7 +28,7 @@ use std::time::Duration;
 use syncline::config::Config;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-pub(crate) use check::{check_law, check_law_of, eventually, stall};
+pub(crate) use check::{check_law, check_law_of, eventually, stall, within};
 pub(crate) use cluster::Cluster;
 pub(crate) use module::{Fault, Module};
 pub(crate) use nats::Server;

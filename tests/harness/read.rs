@@ -121,9 +121,14 @@ impl TestEnv {
 
     /// What a durable consumer of a stream has not acknowledged: being worked on, and not sent yet.
     pub(crate) async fn unacked(&self, stream: &str, durable: &str) -> (usize, u64) {
-        let stream = self.js.get_stream(stream).await.unwrap();
-        let info = stream.consumer_info(durable).await.unwrap();
-        (info.num_ack_pending, info.num_pending)
+        self.try_unacked(stream, durable).await.unwrap()
+    }
+
+    /// The same; none while nobody answers.
+    pub(crate) async fn try_unacked(&self, stream: &str, durable: &str) -> Option<(usize, u64)> {
+        let stream = self.js.get_stream(stream).await.ok()?;
+        let info = stream.consumer_info(durable).await.ok()?;
+        Some((info.num_ack_pending, info.num_pending))
     }
 }
 
