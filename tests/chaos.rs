@@ -61,12 +61,9 @@ async fn what_is_changed_before_the_decision_is_changed_back_under_kill_9() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn leaders_of_a_cluster_may_be_killed_with_the_runtime() {
-    let blows = vec![
-        Blow::KillLeader(Role::Consumer),
-        Blow::KillRuntime,
-        Blow::KillLeader(Role::Records),
-    ];
+async fn the_leader_of_a_cluster_may_be_killed_besides_the_runtime() {
+    // Few: each election takes seconds.
+    let blows = vec![Blow::KillRuntime, Blow::KillLeader(Role::Records)];
     let settings = Settings {
         events: 1_000,
         runtimes: 2,

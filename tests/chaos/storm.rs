@@ -274,9 +274,9 @@ impl Storm<'_> {
     /// Waits for the death of an armed runtime, at most until there is nothing left to do. Gives
     /// whether it died of its fault.
     async fn dies(&mut self, mut armed: Process) -> bool {
-        let mut ended = !armed.is_ready().await;
+        let mut ended = !armed.is_active().await;
         if !ended && self.settings.runtimes > 1 {
-            // It takes over from the one that dies.
+            // It takes over from the one that dies. Sooner, it might take the lease before that one.
             self.standby = Some(self.started().await);
         }
         patiently("the armed program dies", async || {

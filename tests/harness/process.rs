@@ -42,10 +42,19 @@ impl Process {
 
     /// Waits until it takes events; false when it ended instead.
     pub(crate) async fn is_ready(&mut self) -> bool {
+        self.says(" ready ").await
+    }
+
+    /// Waits until it holds a lease, and does not stand by; false when it ended instead.
+    pub(crate) async fn is_active(&mut self) -> bool {
+        self.says("this runtime is the active one").await
+    }
+
+    async fn says(&mut self, what: &str) -> bool {
         let mut ended = false;
-        eventually("syncline is ready", async || {
+        eventually(&format!("syncline says {what}"), async || {
             ended = self.has_ended();
-            ended || self.log().lines().any(|line| line.contains(" ready "))
+            ended || self.log().lines().any(|line| line.contains(what))
         })
         .await;
         !ended
