@@ -9,6 +9,7 @@ mod schedule;
 mod servers;
 mod settings;
 mod storm;
+mod takeover;
 mod workload;
 
 use crate::harness::within;
@@ -57,6 +58,17 @@ async fn what_is_changed_before_the_decision_is_changed_back_under_kill_9() {
         ..Settings::default()
     };
     let report = storm::run(&settings).await;
+    assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_runtime_had_is_worked_on_within_twice_the_lease() {
+    let settings = Settings {
+        partitions: settings::number("CHAOS_PARTITIONS").unwrap_or(16),
+        ..Settings::of_the_environment()
+    };
+    let report = takeover::run(&settings).await;
+    report.save();
     assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
 }
 

@@ -53,10 +53,14 @@ impl Publisher {
         self.allowed.set(n_events.max(self.allowed.get()));
     }
 
+    /// How many of the first `n_events` come before the others: it publishes by the chunk.
+    pub(super) fn whole_chunks(n_events: u64) -> u64 {
+        n_events / CHUNK as u64 * CHUNK as u64
+    }
+
     /// Whether everything that is allowed has ended.
     pub(super) async fn has_caught_up(&self) -> bool {
-        let allowed = self.allowed.get() / CHUNK as u64 * CHUNK as u64;
-        self.n_ended().await >= allowed
+        self.n_ended().await >= Self::whole_chunks(self.allowed.get())
     }
 
     /// Up to which sequence of the source everything has ended. It does not go back when the server
@@ -81,7 +85,7 @@ impl Publisher {
             let message = PublishMessage::build()
                 .headers(message.headers())
                 .payload(message.data);
-            match self.js.send_publish("src.e", message).await {
+            match self.js.send_publish(event.subject(), message).await {
                 Ok(ack) => acks.push(ack),
                 Err(_) => return false,
             }

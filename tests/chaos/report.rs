@@ -4,6 +4,7 @@ use super::schedule::{Blow, Schedule};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 /// The judge's word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -59,6 +60,9 @@ pub(super) struct Report {
     /// What was done to the processes.
     #[serde(flatten)]
     pub(super) dealt: Dealt,
+    /// How partitions went from one runtime to another, where the run was about that.
+    #[serde(flatten)]
+    pub(super) shares: Option<Shares>,
     /// Effects and dead letters that must be there and are not.
     pub(super) lost: u64,
     /// Effects and dead letters that are there once more than they must be.
@@ -78,6 +82,50 @@ pub(super) struct Report {
     /// Some of what is wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) examples: Vec<String>,
+}
+
+/// How two runtimes shared the events of a pipeline out, and what became of them when one was killed.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct Shares {
+    /// Partitions of the pipeline.
+    pub(super) partitions: u64,
+    /// The time of a lease.
+    pub(super) lease_ms: u64,
+    /// Events that one runtime alone ended in a second.
+    pub(super) events_per_second_alone: u64,
+    /// Events that both ended in a second.
+    pub(super) events_per_second: u64,
+    /// From each kill until the other one had worked on each partition of the dead one.
+    pub(super) takeovers_ms: Vec<u64>,
+    /// The longest of those.
+    pub(super) takeover_ms: u64,
+}
+
+impl Shares {
+    /// Nothing measured yet.
+    pub(super) fn of(partitions: u64, lease: Duration) -> Self {
+        Self {
+            partitions,
+            lease_ms: milliseconds(lease),
+            ..Self::default()
+        }
+    }
+
+    /// A takeover took so long.
+    pub(super) fn add(&mut self, took: Duration) {
+        let took = milliseconds(took);
+        self.takeovers_ms.push(took);
+        self.takeover_ms = self.takeover_ms.max(took);
+    }
+
+    /// Whether one took longer than what is promised: twice the time of a lease.
+    fn is_late(&self) -> bool {
+        self.takeover_ms > 2 * self.lease_ms
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap()
 }
 
 impl Dealt {
@@ -129,8 +177,9 @@ impl Report {
             self.unfinished,
         ];
         let all_fired = self.dealt.is_all();
+        let late = self.shares.as_ref().is_some_and(Shares::is_late);
         self.verdict = match wrong {
-            wrong if wrong != [0; 6] => Verdict::Violated,
+            wrong if wrong != [0; 6] || late => Verdict::Violated,
             _ if all_fired => Verdict::Ok,
             _ => Verdict::Void,
         };

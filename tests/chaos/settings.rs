@@ -14,6 +14,8 @@ pub(super) struct Settings {
     pub(super) hits: u64,
     /// Runtimes at a time: one at work, and one that stands by if there are 2.
     pub(super) runtimes: u64,
+    /// Partitions that runtimes share the events out in; 0: one runtime has all.
+    pub(super) partitions: u64,
     /// Servers: one, or a cluster of three.
     pub(super) nodes: u64,
     /// What the pipeline promises.
@@ -35,6 +37,7 @@ impl Default for Settings {
             seed: 1,
             hits: 1,
             runtimes: 1,
+            partitions: 0,
             nodes: 1,
             guarantee: "at-least-once".to_owned(),
             merges: false,
@@ -81,7 +84,8 @@ impl Settings {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
+/// The number in a variable; none when it is empty or not there.
+pub(super) fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
     let number = text.replace('_', "").parse();
     Some(number.unwrap_or_else(|error| panic!("{name}={text} is no number: {error}")))

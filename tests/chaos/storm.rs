@@ -83,6 +83,7 @@ pub(super) async fn run(settings: &Settings) -> Report {
         events: settings.events,
         nodes: settings.nodes,
         dealt,
+        shares: None,
         lost: found.lost,
         duplicates: found.duplicates,
         phantoms: found.phantoms,

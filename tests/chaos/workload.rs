@@ -4,9 +4,12 @@ use super::settings::Settings;
 use crate::harness::Ce;
 use fastrand::Rng;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// How many events there are of each key, roughly.
 const PER_KEY: u64 = 50;
+/// The time of the pipeline's lease.
+pub(super) const LEASE: Duration = Duration::from_secs(2);
 /// How far behind its original a second copy comes at most.
 const COPY_DISTANCE: usize = 300;
 
@@ -71,21 +74,24 @@ stages = ["probe"]
 to = [{ target = "search" }, { target = "crm" }, { target = "audit" }]
 guarantee = "GUARANTEE"
 dedupe = { horizon = "1h" }
-lease = "2s"
+lease = "LEASE"
 retry = { attempts = 50, backoff = "5ms..200ms" }
 limits = { events = 512 }
 "#;
 
-/// The same with what it promises.
+/// The same with what it promises, and shared out where the run asks for it.
 pub(super) fn config(settings: &Settings) -> String {
-    let config = CONFIG.replace("GUARANTEE", &settings.guarantee);
-    match settings.merges {
-        true => config.replace(
-            "{ target = \"crm\" }",
-            "{ target = \"crm\", operation = \"merge\" }",
-        ),
-        false => config,
+    let mut config = CONFIG.replace("GUARANTEE", &settings.guarantee);
+    config = config.replace("LEASE", &format!("{LEASE:?}"));
+    if settings.merges {
+        let merged = "{ target = \"crm\", operation = \"merge\" }";
+        config = config.replace("{ target = \"crm\" }", merged);
     }
+    if settings.partitions > 0 {
+        let shared = format!("key = \"subject:2\"\npartitions = {}", settings.partitions);
+        config = config.replace("key = \"json:/key\"", &shared);
+    }
+    config
 }
 
 /// The events of a run, in the order in which they are published.
@@ -129,6 +135,11 @@ impl Planned {
             Kind::Dropped => Fate::Filtered,
             Kind::Rejected | Kind::Trapping => Fate::Dead,
         }
+    }
+
+    /// Where it is published.
+    pub(super) fn subject(&self) -> String {
+        format!("src.{}", self.key)
     }
 
     /// The message. One message id for each copy: the publisher may send it twice, and the source

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 use syncline::dead_letter::{DeadLetters, Letter, Selection};
 use syncline::provision::Provision;
 
@@ -17,6 +18,8 @@ pub(crate) struct Message {
     pub(crate) subject: String,
     /// Its body.
     pub(crate) payload: Bytes,
+    /// When it was stored, of one that a stream was read for.
+    pub(crate) stored: Option<SystemTime>,
     headers: Vec<(String, String)>,
 }
 
@@ -44,6 +47,7 @@ impl Message {
         Self {
             subject: message.subject.to_string(),
             payload: message.payload.clone(),
+            stored: None,
             headers: headers.collect(),
         }
     }
@@ -139,6 +143,11 @@ async fn read(stream: &Stream, n_messages: usize) -> anyhow::Result<Vec<Message>
     };
     let consumer = stream.create_consumer(config).await?;
     let messages = consumer.messages().await?.take(n_messages);
-    let read = messages.map(|message| message.map(|message| Message::of(&message)));
+    let read = messages.map(|message| {
+        message.map(|message| Message {
+            stored: message.info().ok().map(|info| info.published.into()),
+            ..Message::of(&message)
+        })
+    });
     Ok(read.try_collect().await?)
 }
