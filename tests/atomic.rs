@@ -34,7 +34,7 @@ fn three_targets() -> String {
     [&parts, AUDIT, &pipeline(to)].concat()
 }
 
-fn event(id: &str, n: u32) -> Ce {
+pub(crate) fn event(id: &str, n: u32) -> Ce {
     Ce::new(id).data(json!({"key": "k", "n": n}))
 }
 
@@ -55,14 +55,14 @@ async fn held(env: &TestEnv) -> (u64, u64, Option<i64>) {
     )
 }
 
-fn launch(env: &TestEnv, config: &str, faults: &str) -> Process {
+pub(crate) fn launch(env: &TestEnv, config: &str, faults: &str) -> Process {
     let file = env.folder().join("atomic.toml");
     std::fs::write(&file, env.text(config)).unwrap();
     Process::launch(&file, faults)
 }
 
 /// Runs the program until it dies at `point`.
-async fn die_at(env: &TestEnv, config: &str, point: &str) {
+pub(crate) async fn die_at(env: &TestEnv, config: &str, point: &str) {
     let mut process = launch(env, config, &format!("die={point}:1"));
     eventually("the program dies", async || process.has_ended()).await;
     let log = process.log();

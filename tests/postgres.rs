@@ -1,5 +1,6 @@
 //! Targets that are tables of a real PostgreSQL.
 
+mod atomic;
 mod effects;
 mod server;
 mod starts;

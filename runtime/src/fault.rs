@@ -55,6 +55,10 @@ pub enum Promise {
     MarkerCas,
     /// With `atomic`, what was changed before a decision that was not made is changed back.
     Undo,
+    /// In a database, a transaction takes note of its name in itself.
+    Barrier,
+    /// What is not known to be committed in a database is asked about, never taken for a failure.
+    Settle,
 }
 
 /// What is to go wrong.
@@ -99,13 +103,15 @@ const POINTS: [(&str, Point); 15] = [
     ("undoing", Point::Undoing),
 ];
 
-const PROMISES: [(&str, Promise); 6] = [
+const PROMISES: [(&str, Promise); 8] = [
     ("order", Promise::Order),
     ("answer-last", Promise::AnswerLast),
     ("letter-first", Promise::LetterFirst),
     ("dedupe", Promise::Dedupe),
     ("marker-cas", Promise::MarkerCas),
     ("undo", Promise::Undo),
+    ("barrier", Promise::Barrier),
+    ("settle", Promise::Settle),
 ];
 
 impl Point {

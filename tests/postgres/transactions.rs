@@ -9,9 +9,9 @@ use crate::harness::{Postgres, TestEnv};
 use bytes::Bytes;
 use serde_json::Value;
 use std::sync::Arc;
-use syncline::event::{Effect, EventId, Headers, Operation, PlannedEffect, Precondition};
+use syncline::event::{Effect, Headers, Operation, PlannedEffect, Precondition};
 use syncline::target::Targets;
-use syncline::target::postgres::{Branch, Database, Marker, Work};
+use syncline::target::postgres::{Branch, Database, Work};
 use syncline::telemetry::Metrics;
 
 /// A database with two tables, `crm` and `ledger`, and nobody but us.
@@ -62,10 +62,9 @@ impl Lab {
         self.server.value("postgres", text).await
     }
 
-    /// How many rows `crm`, `ledger` and the outbox hold, and how many transactions are prepared.
-    async fn held(&self) -> [String; 4] {
+    /// How many rows `crm` and `ledger` hold, and how many transactions are prepared.
+    async fn held(&self) -> [String; 3] {
         let text = "SELECT (SELECT count(*) FROM crm), (SELECT count(*) FROM ledger), \
-                    (SELECT count(*) FROM syncline_meta.outbox), \
                     (SELECT count(*) FROM pg_prepared_xacts)";
         let row = self.server.sql("postgres", text).await.remove(0);
         let row: Vec<_> = row.into_iter().map(Option::unwrap).collect();
@@ -103,10 +102,6 @@ fn broken(target: &str) -> PlannedEffect {
     let mut planned = put(target, "k", 1);
     planned.effect.payload = "{".into();
     planned
-}
-
-fn marker(event: &str) -> Marker {
-    Marker::new("test", "p", &EventId::of("/test", event), 0).unwrap()
 }
 
 fn branch(gid: &str) -> Branch {

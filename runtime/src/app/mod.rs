@@ -7,6 +7,7 @@ mod post;
 mod refusal;
 mod replays;
 mod retrieve;
+mod several;
 mod status;
 mod validate;
 mod way;
@@ -36,6 +37,7 @@ use tracing::{info, warn};
 use status::{Reported, Reporter};
 
 pub use connection::{connect, jetstream};
+pub use several::Unprepared;
 pub use validate::validate;
 
 /// Settings of the process, not of the configuration file.
@@ -95,6 +97,9 @@ pub enum AppError {
     /// Targets cannot be opened.
     #[error("{}", lines(.0))]
     Targets(Vec<target::OpenError>),
+    /// A database cannot take part in the transactions of a pipeline.
+    #[error(transparent)]
+    Unprepared(#[from] Unprepared),
     /// A pipeline's source cannot be opened.
     #[error(transparent)]
     Intake(#[from] IntakeError),
@@ -202,6 +207,9 @@ impl App {
         let targets = Targets::open(&context, &config.targets, &metrics)
             .await
             .map_err(AppError::Targets)?;
+        if let Some(unprepared) = several::unprepared(&config, &targets) {
+            return Err(unprepared.into());
+        }
         let targets = Arc::new(targets);
         let dead_letters = DeadLetters::open(&context, &config.nats.provision()).await?;
         let wishes = Wishes::open(&context, &config.nats.provision()).await?;
@@ -328,7 +336,7 @@ impl Shared {
             .stages
             .iter()
             .filter_map(|s| self.plugins.slot(s, &config.name));
-        let way = way::of(&self.context, config).await?;
+        let way = way::of(&self.context, &self.targets, config).await?;
         let attempts = way::attempts(&self.context, config).await?;
         let coordinator = Coordinator::new(
             &config.name,

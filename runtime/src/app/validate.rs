@@ -16,6 +16,8 @@ pub async fn validate(config: &Config, options: &Options, connected: bool) -> Ve
     let mut problems = check_plugins(config, options).await;
     if connected {
         problems.extend(Box::pin(check_server(config)).await);
+        let unprepared = super::several::ask(config).await;
+        problems.extend(unprepared.iter().map(|(key, why)| problem(key, why)));
     }
     problems
 }

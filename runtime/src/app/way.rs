@@ -1,8 +1,10 @@
 //! How the plans of a pipeline are applied, and where attempts are kept.
 
 use crate::pipeline::{Config, Guarantee};
+use crate::target::Targets;
 use crate::txn::{Attempts, Ledger, MarkerError, Markers, Way};
 use async_nats::jetstream;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a decision is kept where `dedupe` does not say.
@@ -12,12 +14,17 @@ const HORIZON: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 ///
 /// # Errors
 /// When the stream of decisions cannot be opened.
-pub(super) async fn of(context: &jetstream::Context, config: &Config) -> Result<Way, MarkerError> {
+pub(super) async fn of(
+    context: &jetstream::Context,
+    targets: &Arc<Targets>,
+    config: &Config,
+) -> Result<Way, MarkerError> {
     let (name, provision) = (&config.name, &config.intake.provision);
     match (config.guarantee, config.dedupe) {
         (Guarantee::Atomic, horizon) => {
             let horizon = horizon.unwrap_or(HORIZON);
-            let ledger = Ledger::open(context, name, horizon, provision).await?;
+            let place = (context, provision);
+            let ledger = Ledger::open(place, name, horizon, targets.clone()).await?;
             Ok(Way::Atomic(ledger))
         }
         (Guarantee::AtLeastOnce, Some(horizon)) => {

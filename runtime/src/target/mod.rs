@@ -2,13 +2,13 @@
 
 mod answer;
 mod batches;
+mod branch;
 mod breaker;
 mod config;
 mod holder;
 pub mod http;
 mod kv;
 mod merge;
-mod participation;
 pub mod postgres;
 mod promise;
 mod subject;
@@ -38,7 +38,6 @@ use postgres::Databases;
 pub use answer::Answer;
 pub use breaker::{BreakerPolicy, Pass};
 pub use config::{Config, Kind};
-pub use participation::{Participation, Strength};
 pub use promise::Promise;
 pub use template::SubjectTemplate;
 pub use tls::Tls;
@@ -278,16 +277,6 @@ impl Target {
         }
     }
 
-    /// What it can promise to a transaction, as far as it is known.
-    #[must_use]
-    pub fn participation(&self) -> Participation {
-        match &self.kind {
-            Opened::Subject(_) | Opened::Kv(_) => Participation::Deferred,
-            Opened::Postgres(target) => target.participation(),
-            Opened::Http(target) => target.participation(),
-        }
-    }
-
     /// The database that it is a table of. Targets of one database can be written in one transaction.
     #[must_use]
     pub fn database(&self) -> Option<&Arc<postgres::Database>> {
@@ -374,6 +363,18 @@ impl Targets {
         } else {
             Err(problems)
         }
+    }
+
+    /// A target in each database, with its name.
+    pub fn in_databases(&self) -> Vec<(&str, &Target)> {
+        let mut found: Vec<(&str, &Target)> = Vec::new();
+        for (name, target) in &self.by_name {
+            let is_known = found.iter().any(|(_, other)| target.shares_database(other));
+            if target.database().is_some() && !is_known {
+                found.push((name, target));
+            }
+        }
+        found
     }
 
     /// The target of this name.

@@ -1,6 +1,6 @@
 //! What a target can promise a transaction.
 
-use super::{Opened, Participation, Target};
+use super::{Opened, Target};
 use crate::event::{Operation, PlannedEffect};
 
 /// Room for the headers that an effect gets on its way.
@@ -12,6 +12,9 @@ pub enum Promise {
     /// Once decided it is taken in the end, whatever happens to the entity meanwhile: it may wait
     /// until after the decision.
     Deferred,
+    /// Its database takes it in one transaction with all else that goes there: that one decides by
+    /// itself, or is prepared before the decision and unseen until then.
+    Transactional,
     /// It is changed before the decision and can be changed back: others see it meanwhile.
     Undoable,
     /// None that a transaction could rest on, for this reason.
@@ -40,11 +43,11 @@ impl Target {
             Opened::Subject(_) | Opened::Kv(_) => {
                 return self.if_it_fits(planned, Promise::Deferred);
             }
-            Opened::Http(target) => match target.participation() {
-                Participation::Undoable(_) => return self.if_it_fits(planned, Promise::Undoable),
-                _ => "what it does cannot be taken back",
+            Opened::Http(_) => return self.if_it_fits(planned, Promise::Undoable),
+            Opened::Postgres(target) => match target.misfit(effect) {
+                Some(why) => return Promise::None(why),
+                None => return Promise::Transactional,
             },
-            Opened::Postgres(_) => "tables do not take part in it yet",
         };
         Promise::None(why.to_owned())
     }

@@ -23,8 +23,12 @@ impl Coordinator {
         maybe_begun: bool,
         tenure: &Tenure,
     ) -> bool {
+        if !self.commit_all(record, tenure).await {
+            return false;
+        }
+        let has_committed = record.branches().next().is_some();
         for (index, decided) in record.effects.iter().enumerate() {
-            if index > 0 {
+            if index > 0 || has_committed {
                 fault::reach(Point::BetweenEffects).await;
             }
             if !self

@@ -4,11 +4,13 @@
 use super::lease::Tenure;
 use super::markers::MarkerError;
 use super::progress::{Progress, Saved};
-use super::record::{Record, State};
+use super::record::{self, Record, State};
 use super::stream::{STREAM, TxStream, Written, in_time};
-use crate::event::{EventId, Origin};
+use crate::event::Origin;
 use crate::fault::{self, Promise};
 use crate::provision::Provision;
+use crate::target::Targets;
+use crate::target::postgres::Branch;
 use async_nats::jetstream;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -30,6 +32,9 @@ pub struct Ledger {
     pub(super) stream: TxStream,
     pub(super) pipeline: Arc<str>,
     pub(super) horizon: Duration,
+    /// What tells its transactions in a database from those of another stream.
+    pub(super) cluster: String,
+    targets: Arc<Targets>,
     /// How large the body of a record may be.
     pub(super) largest: usize,
     /// Numbers what this process decides.
@@ -58,11 +63,6 @@ impl Found {
         self.record.head.state == State::Aborted
     }
 
-    /// Whether it ends the event, in this generation or a later one.
-    pub(super) fn ends(&self, generation: u32) -> bool {
-        !self.is_aborted() && self.record.head.generation >= generation
-    }
-
     /// In which partition and under which ownership it was decided; none of a marker of `dedupe`.
     pub(super) fn decided_by(&self) -> Option<(u32, u64)> {
         let transaction = self.record.head.transaction.as_ref()?;
@@ -83,10 +83,10 @@ impl Ledger {
     /// # Errors
     /// When JetStream refuses or does not answer, or a stream of that name serves another purpose.
     pub async fn open(
-        context: &jetstream::Context,
+        (context, provision): (&jetstream::Context, &Provision),
         pipeline: &str,
         horizon: Duration,
-        provision: &Provision,
+        targets: Arc<Targets>,
     ) -> Result<Self, MarkerError> {
         let opened = async {
             let stream = TxStream::open(context, provision).await?;
@@ -98,7 +98,10 @@ impl Ledger {
         };
         let stream = stream.map_err(|cause| MarkerError::new(attempted(), &cause))?;
         let server = stream.client().server_info().max_payload;
+        let created = stream.stream().cached_info().created;
         Ok(Self {
+            cluster: created.unix_timestamp_nanos().to_string(),
+            targets,
             stream,
             largest: server.saturating_sub(MARGIN),
             pipeline: pipeline.into(),
@@ -121,7 +124,7 @@ impl Ledger {
         origin: &Origin,
         tenure: &Tenure,
     ) -> Decision {
-        let subject = self.subject(&origin.id);
+        let subject = self.subject(origin.id.as_str());
         // A replay gets past the decision that the event had failed for good.
         let (mut expected, mut is_known) = (0, origin.generation == 0);
         let mut waiting = Waiting::default();
@@ -134,25 +137,14 @@ impl Ledger {
             } else {
                 Ok(Written::TooLate)
             };
-            let found = match written {
+            let looked = match written {
                 Ok(Written::At(sequence)) => return Decision::Made(sequence),
-                Ok(Written::TooLate) => self.find(&origin.id).await,
+                Ok(Written::TooLate) => self.look(record, origin).await,
                 Err(error) => Err(error),
             };
-            match found {
-                Ok(Some(found)) if found.record.gid() == record.gid() => {
-                    // Whoever has the lease now may have made it impossible.
-                    return match found.is_aborted() {
-                        true => Decision::Replaced,
-                        false => Decision::Made(found.sequence),
-                    };
-                }
-                Ok(Some(found)) if found.ends(origin.generation) => {
-                    return Decision::Before(Box::new(found));
-                }
-                Ok(found) => {
-                    (expected, is_known) = (found.map_or(0, |found| found.sequence), true);
-                }
+            match looked {
+                Ok(Ok(last)) => (expected, is_known) = (last, true),
+                Ok(Err(decision)) => return decision,
                 Err(error) => {
                     let attempted = format!("cannot write the decision {subject}");
                     if !waiting.wait(&attempted, &error, tenure).await {
@@ -160,6 +152,28 @@ impl Ledger {
                     }
                 }
             }
+        }
+    }
+
+    /// What stands in the way of a decision: the sequence that it has to replace, or a decision.
+    async fn look(
+        &self,
+        record: &Record,
+        origin: &Origin,
+    ) -> Result<Result<u64, Decision>, String> {
+        let Some(found) = self.find(origin.id.as_str()).await? else {
+            return Ok(Ok(0));
+        };
+        if found.record.gid() == record.gid() {
+            // Whoever has the lease now may have made it impossible.
+            return Ok(Err(match found.is_aborted() {
+                true => Decision::Replaced,
+                false => Decision::Made(found.sequence),
+            }));
+        }
+        match self.ends(&found, origin.generation).await? {
+            true => Ok(Err(Decision::Before(Box::new(found)))),
+            false => Ok(Ok(found.sequence)),
         }
     }
 
@@ -178,7 +192,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When the server does not say.
-    pub(super) async fn find(&self, event: &EventId) -> Result<Option<Found>, String> {
+    pub(super) async fn find(&self, event: &str) -> Result<Option<Found>, String> {
         let message = in_time(self.stream.last(&self.subject(event))).await?;
         let Some(message) = message else {
             return Ok(None);
@@ -188,6 +202,54 @@ impl Ledger {
             sequence: message.sequence,
             record: record.map_err(|error| error.to_string())?,
         }))
+    }
+
+    /// Whether what was found ends the event, in this generation or a later one. Where a database
+    /// decides it is asked, and what it has not committed it never will.
+    ///
+    /// # Errors
+    /// When that cannot be told now.
+    pub(super) async fn ends(&self, found: &Found, generation: u32) -> Result<bool, String> {
+        let record = &found.record;
+        let is_decided = match record.head.state {
+            State::Aborted => false,
+            State::Delegated if fault::breaks(Promise::Settle) => false,
+            State::Delegated => self.is_committed(record).await?,
+            _ => true,
+        };
+        Ok(is_decided && record.head.generation >= generation)
+    }
+
+    /// Whether the database that decides about `record` has committed it. When it has not it never will.
+    ///
+    /// # Errors
+    /// When that cannot be told now.
+    pub(super) async fn is_committed(&self, record: &Record) -> Result<bool, String> {
+        let Some(branch) = record.branches().next() else {
+            return Ok(false);
+        };
+        let Some(target) = self.targets.get(branch.target) else {
+            return Err(format!(
+                "target `{}`, whose database knows whether it was committed, is not configured any more: \
+                 put it back",
+                branch.target
+            ));
+        };
+        target.is_committed(&self.branch(record, branch)?).await
+    }
+
+    /// What a branch of `record` is called in its database.
+    ///
+    /// # Errors
+    /// When that is no name.
+    pub(super) fn branch(
+        &self,
+        record: &Record,
+        branch: record::Branch<'_>,
+    ) -> Result<Branch, String> {
+        let gid = record.gid().unwrap_or_default();
+        let name = Branch::new(&self.cluster, &self.pipeline, gid, branch.n);
+        name.map_err(|error| error.to_string())
     }
 
     /// What was written down last of how far the decisions of `partition` were carried out, and where.
@@ -258,7 +320,7 @@ impl Ledger {
         };
     }
 
-    pub(super) fn subject(&self, event: &EventId) -> String {
+    pub(super) fn subject(&self, event: &str) -> String {
         format!("tx.done.{}.{event}", self.pipeline)
     }
 

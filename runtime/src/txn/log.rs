@@ -1,11 +1,12 @@
 //! The log of transactions that change something before the decision, on `tx.log.PIPELINE.P.GID`: what
 //! is on its way, until it has ended.
 
-use super::ledger::{Found, Ledger, Waiting};
+use super::ledger::{Ledger, Waiting};
 use super::reading::Reading;
 use super::record::{Record, State};
 use super::stream::{Written, in_time};
 use super::{Setback, Tenure};
+use crate::event::EventId;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use bytes::Bytes;
 use std::time::Duration;
@@ -16,7 +17,7 @@ const KEPT: Duration = Duration::from_secs(60);
 /// What came of making a decision impossible.
 pub(super) enum Fence {
     /// It had been made.
-    Decided,
+    Decided(Box<Record>),
     /// It cannot be made any more.
     Fenced,
     /// That is not for us to do any more.
@@ -115,7 +116,7 @@ impl Ledger {
         let Some(event) = record.event() else {
             return Fence::Fenced;
         };
-        let subject = self.subject(event);
+        let subject = self.subject(event.as_str());
         let Ok(body) = record.ended(State::Aborted).encode() else {
             return Fence::Fenced;
         };
@@ -124,21 +125,13 @@ impl Ledger {
             if !tenure.held().await {
                 return Fence::Replaced;
             }
-            let written = match self.find(event).await {
-                Ok(Some(found)) if found.record.gid() == record.gid() => {
-                    return match found.is_aborted() {
-                        true => Fence::Fenced,
-                        false => Fence::Decided,
-                    };
-                }
-                // Decided otherwise: what is on its way for this one comes too late.
-                Ok(Some(found)) if found.ends(record.head.generation) => return Fence::Fenced,
-                Ok(found) => {
-                    let expected = found.map_or(0, |found: Found| found.sequence);
+            let written = match self.stands(record, event).await {
+                Ok(Ok(expected)) => {
                     let kept = Some(self.horizon);
                     let written = self.stream.replace(&subject, expected, body.clone(), kept);
                     in_time(written).await
                 }
+                Ok(Err(fence)) => return fence,
                 Err(error) => Err(error),
             };
             match written {
@@ -152,6 +145,39 @@ impl Ledger {
                 }
             }
         }
+    }
+
+    /// How it stands with the decision for `record`: what has to be replaced so that none is made, or that
+    /// nothing has to be.
+    async fn stands(&self, record: &Record, event: &EventId) -> Result<Result<u64, Fence>, String> {
+        let Some(found) = self.find(event.as_str()).await? else {
+            return Ok(Ok(0));
+        };
+        let ends = self.ends(&found, record.head.generation).await?;
+        Ok(match (ends, found.record.gid() == record.gid()) {
+            (true, true) => Err(Fence::Decided(Box::new(found.record))),
+            // Decided otherwise: what is on its way for this one comes too late.
+            (true, false) => Err(Fence::Fenced),
+            (false, _) if found.is_aborted() && found.record.gid() == record.gid() => {
+                Err(Fence::Fenced)
+            }
+            (false, _) => Ok(found.sequence),
+        })
+    }
+
+    /// The log record of a transaction.
+    ///
+    /// # Errors
+    /// When the server does not say.
+    pub(super) async fn logged(&self, partition: u32, gid: &str) -> Result<Option<Record>, String> {
+        let subject = format!("tx.log.{}.{partition}.{gid}", self.pipeline);
+        let Some(message) = in_time(self.stream.last(&subject)).await? else {
+            return Ok(None);
+        };
+        let record = Record::decode(&message.payload);
+        record
+            .map(Some)
+            .map_err(|error| format!("reading {subject}: {error}"))
     }
 
     /// The transactions of `partition` that have not ended.

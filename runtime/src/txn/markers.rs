@@ -1,11 +1,11 @@
 //! Marks of events that ended, on the stream `TX`: what lets a second copy be known as one.
 
-use super::record::State;
+use super::record::{Record, State};
 use super::stream::{STREAM, TxStream};
 use crate::event::Origin;
 use crate::provision::Provision;
 use async_nats::jetstream;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A marker as it lies on the stream.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 struct Marker {
     state: State,
     /// How often the event had been replayed.
@@ -78,9 +78,11 @@ impl Markers {
             Ok(Err(cause)) => return Err(failed(&attempted(), &cause)),
             Err(_) => return Err(failed(&attempted(), &"no answer in time")),
         };
-        let marker: Marker = serde_json::from_slice(&message.payload)
-            .map_err(|error| failed(&attempted(), &error))?;
-        Ok(marker.generation >= origin.generation)
+        // It may be a decision from a time when the pipeline was atomic.
+        let record = Record::decode(&message.payload);
+        let head = record.map_err(|error| failed(&attempted(), &error))?.head;
+        let is_open = matches!(head.state, State::Aborted | State::Delegated);
+        Ok(!is_open && head.generation >= origin.generation)
     }
 
     /// Keeps in mind how the event ended.

@@ -3,13 +3,17 @@
 //!
 //! A line of JSON, then the payloads one after the other as they are.
 
+mod heads;
+
 use crate::dead_letter::Draft;
-use crate::event::{Effect, EventId, Headers, Operation, OrderingKey, Origin, PlannedEffect};
+use crate::event::{EventId, OrderingKey, Origin, PlannedEffect};
 use crate::target::{Cause, Image};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use heads::{EffectHead, LetterHead};
 
 /// How far an event or a transaction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +21,8 @@ use std::sync::Arc;
 pub enum State {
     /// Changes are being made that may have to be taken back: nothing is decided.
     Preparing,
+    /// The database of its only branch decides: it is done when that has committed.
+    Delegated,
     /// Its effects are decided on, or were applied.
     Done,
     /// It was dropped, and plugin state was written.
@@ -46,6 +52,24 @@ pub(super) struct Decided {
     pub(super) message_id: Arc<str>,
     /// What was there before, of a change that is made before the decision.
     pub(super) image: Option<Image>,
+}
+
+/// Something that is done before the decision and can be taken back.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Part<'a> {
+    /// What one database has prepared.
+    Branch(Branch<'a>),
+    /// A change.
+    Change(&'a Decided),
+}
+
+/// What a transaction does in one database.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Branch<'a> {
+    /// Its number in the transaction.
+    pub(super) n: u32,
+    /// A target in that database.
+    pub(super) target: &'a Arc<str>,
 }
 
 /// The first line.
@@ -80,6 +104,9 @@ pub(super) struct Transaction {
     pub(super) partition: u32,
     pub(super) epoch: u64,
     pub(super) event: Because,
+    /// A target in each database that takes part.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    branches: Vec<Arc<str>>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     effects: Vec<EffectHead>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -100,44 +127,6 @@ pub(super) struct Because {
     traceparent: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct EffectHead {
-    target: Arc<str>,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    entity: Option<String>,
-    operation: Operation,
-    key: String,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    content_type: Option<String>,
-    #[serde(skip_serializing_if = "no_headers", default)]
-    headers: Headers,
-    id: String,
-    message_id: Arc<str>,
-    length: usize,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    image: Option<ImageHead>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct ImageHead {
-    etag: String,
-    #[serde(skip_serializing_if = "no_headers", default)]
-    headers: Headers,
-    /// None: there was no entity.
-    length: Option<usize>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct LetterHead {
-    id: String,
-    message_id: String,
-    length: usize,
-}
-
-fn no_headers(headers: &Headers) -> bool {
-    headers.0.is_empty()
-}
-
 /// Why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RecordError {
@@ -156,7 +145,7 @@ impl Record {
         (partition, epoch): (u32, u64),
         (origin, traceparent): (&Origin, Option<&str>),
         (effects, letter): (Vec<Decided>, Option<Draft>),
-        after: BTreeMap<String, u64>,
+        (branches, after): (Vec<Arc<str>>, BTreeMap<String, u64>),
     ) -> Self {
         let transaction = Transaction {
             gid,
@@ -170,6 +159,7 @@ impl Record {
                 key: origin.key.to_string(),
                 traceparent: traceparent.map(str::to_owned),
             },
+            branches,
             effects: effects.iter().map(EffectHead::of).collect(),
             letter: letter.as_ref().map(LetterHead::of),
             after,
@@ -235,28 +225,37 @@ impl Record {
         })
     }
 
-    /// The changes that are made before the decision, in order.
-    pub(super) fn undoable(&self) -> impl Iterator<Item = &Decided> {
-        self.effects
-            .iter()
-            .filter(|decided| decided.image.is_some())
+    /// What is done in databases.
+    pub(super) fn branches(&self) -> impl Iterator<Item = Branch<'_>> {
+        let transaction = self.head.transaction.iter();
+        let targets = transaction.flat_map(|transaction| &transaction.branches);
+        (0..).zip(targets).map(|(n, target)| Branch { n, target })
     }
 
-    /// How many there are.
-    pub(super) fn n_undoable(&self) -> usize {
-        self.undoable().count()
+    /// What is done before the decision, in order: what is not seen comes first.
+    pub(super) fn parts(&self) -> Vec<Part<'_>> {
+        let changes = self
+            .effects
+            .iter()
+            .filter(|decided| decided.image.is_some());
+        let branches = self.branches().map(Part::Branch);
+        branches.chain(changes.map(Part::Change)).collect()
     }
 
     /// The decision that ends the preparation: only what is left to be done.
-    pub(super) fn decision(&self) -> Self {
+    pub(super) fn decision(&self, state: State) -> Self {
         let effects = self.effects.iter();
         let left = effects.filter(|decided| decided.image.is_none());
-        self.with(State::Done, left.cloned().collect())
+        self.with(state, left.cloned().collect())
     }
 
     /// The same transaction in another state, of which nothing is left to be done.
     pub(super) fn ended(&self, state: State) -> Self {
-        self.with(state, Vec::new())
+        let mut ended = self.with(state, Vec::new());
+        if let Some(transaction) = &mut ended.head.transaction {
+            transaction.branches.clear();
+        }
+        ended
     }
 
     /// The same transaction in another state, with all that it is about.
@@ -319,84 +318,10 @@ impl Record {
     }
 }
 
-impl ImageHead {
-    fn of(image: &Image) -> Self {
-        Self {
-            etag: image.etag.clone(),
-            headers: image.headers.clone(),
-            length: image.data.as_ref().map(Bytes::len),
-        }
-    }
-
-    fn with(&self, data: Option<Bytes>) -> Image {
-        Image {
-            etag: self.etag.clone(),
-            headers: self.headers.clone(),
-            data,
-        }
-    }
-}
-
-impl LetterHead {
-    fn of(draft: &Draft) -> Self {
-        Self {
-            id: draft.id.clone(),
-            message_id: draft.message_id.clone(),
-            length: draft.body.len(),
-        }
-    }
-
-    fn with(&self, body: Bytes) -> Draft {
-        Draft {
-            id: self.id.clone(),
-            message_id: self.message_id.clone(),
-            body,
-        }
-    }
-}
-
-impl EffectHead {
-    fn of(decided: &Decided) -> Self {
-        let PlannedEffect { target, effect, id } = &decided.planned;
-        Self {
-            target: target.clone(),
-            entity: effect.entity.clone(),
-            operation: effect.operation,
-            key: effect.key.clone(),
-            content_type: effect.content_type.clone(),
-            headers: effect.headers.clone(),
-            id: id.clone(),
-            message_id: decided.message_id.clone(),
-            length: effect.payload.len(),
-            image: decided.image.as_ref().map(ImageHead::of),
-        }
-    }
-
-    fn with(&self, payload: Bytes, image: Option<Image>) -> Decided {
-        Decided {
-            planned: PlannedEffect {
-                target: self.target.clone(),
-                effect: Effect {
-                    target: None,
-                    entity: self.entity.clone(),
-                    operation: self.operation,
-                    key: self.key.clone(),
-                    precondition: None,
-                    content_type: self.content_type.clone(),
-                    headers: self.headers.clone(),
-                    payload,
-                },
-                id: self.id.clone(),
-            },
-            message_id: self.message_id.clone(),
-            image,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Effect, Headers, Operation};
     use proptest::prelude::*;
 
     fn origin() -> Origin {
@@ -453,7 +378,10 @@ mod tests {
                 payloads.into_iter().map(decided).collect(),
                 letter.map(draft),
             ),
-            BTreeMap::from([("crm".to_owned(), 9)]),
+            (
+                vec!["ledger".into()],
+                BTreeMap::from([("crm".to_owned(), 9)]),
+            ),
         )
     }
 

@@ -1,7 +1,7 @@
 //! At a takeover: what was decided and perhaps not carried out is carried out, before anything new is
 //! taken.
 
-use super::ledger::{Ledger, Waiting};
+use super::ledger::{Found, Ledger, Waiting};
 use super::log::Fence;
 use super::reading::{Entry, Reading};
 use super::record::State;
@@ -53,7 +53,10 @@ impl Coordinator {
             let transaction = record.head.transaction.as_ref();
             if transaction.is_some_and(|transaction| transaction.partition == partition) {
                 n_open += 1;
-                if !self.carry_out(&record, true, tenure).await {
+                let found = Found { sequence, record };
+                if ledger.ends(&found, 0).await?
+                    && !self.carry_out(&found.record, true, tenure).await
+                {
                     return Ok(false);
                 }
                 fault::reach(Point::Recovering).await;
@@ -62,7 +65,9 @@ impl Coordinator {
         ledger.resume(progress, checkpoint_at, reached).await;
         progress.set_recovered(reached);
         ledger.save(tenure, true).await;
-        if !self.end_unfinished(ledger, partition, tenure).await? {
+        if !self.end_unfinished(ledger, partition, tenure).await?
+            || !self.sweep(ledger, partition, tenure).await?
+        {
             return Ok(false);
         }
         if n_open > 0 {
@@ -79,21 +84,32 @@ impl Coordinator {
         tenure: &Tenure,
     ) -> Result<bool, String> {
         for record in ledger.unfinished(partition).await? {
-            let is_done = match ledger.fence(&record, tenure).await {
-                Fence::Decided => ledger.close(&record, State::Done, tenure).await,
-                Fence::Fenced => {
-                    let all = (&record, record.n_undoable());
-                    self.abort(ledger, all, tenure).await.is_some()
-                }
-                Fence::Replaced => false,
-            };
-            if !is_done {
+            if !self.end(ledger, &record, tenure).await {
                 return Ok(false);
             }
-            info!(pipeline = %self.pipeline, partition, gid = record.gid().unwrap_or_default(),
-                "a transaction of an earlier run was ended");
         }
         Ok(true)
+    }
+
+    /// Ends one of them; false when the tenure ends before.
+    pub(super) async fn end(&self, ledger: &Ledger, record: &Record, tenure: &Tenure) -> bool {
+        let is_done = match ledger.fence(record, tenure).await {
+            // It may have been decided after we looked at the decisions.
+            Fence::Decided(decision) => {
+                self.carry_out(&decision, true, tenure).await
+                    && ledger.close(record, State::Done, tenure).await
+            }
+            Fence::Fenced => {
+                let all = (record, &*record.parts());
+                self.abort(ledger, all, tenure).await.is_some()
+            }
+            Fence::Replaced => false,
+        };
+        if is_done {
+            info!(pipeline = %self.pipeline, gid = record.gid().unwrap_or_default(),
+                "a transaction of an earlier run was ended");
+        }
+        is_done
     }
 
     /// Writes down how far the tenure came, so that the next one need not look.

@@ -46,7 +46,7 @@ pub struct TransactionSummary {
     pub stream: String,
     /// The event's position in it.
     pub sequence: u64,
-    /// What it changes, by target, in order; empty once it has ended.
+    /// What it changes, by target, in order, of each database one; empty once it has ended.
     pub targets: Vec<String>,
     /// How somebody ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -180,9 +180,10 @@ impl TransactionSummary {
         let (head, effects) = (&entry.record.head, &entry.record.effects);
         let transaction = head.transaction.as_ref()?;
         let event = &transaction.event;
-        let targets = effects
-            .iter()
-            .map(|decided| decided.planned.target.to_string());
+        let branches = entry.record.branches();
+        let branches = branches.map(|branch| branch.target.to_string());
+        let changed = effects.iter();
+        let changed = changed.map(|decided| decided.planned.target.to_string());
         Some(Self {
             gid: transaction.gid.clone(),
             // From `tx.log.PIPELINE.P.GID`.
@@ -195,7 +196,7 @@ impl TransactionSummary {
             key: event.key.clone(),
             stream: event.stream.to_string(),
             sequence: event.sequence,
-            targets: targets.collect(),
+            targets: branches.chain(changed).collect(),
             resolution: head.resolution.clone(),
         })
     }

@@ -11,7 +11,7 @@ mod status;
 mod template;
 mod undo;
 
-use super::{Answer, Cause, Found, Participation, ReadError, Strength};
+use super::{Answer, Cause, Found, ReadError};
 use crate::event::{Effect, Operation, PlannedEffect, Precondition, reserved};
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue};
@@ -154,13 +154,6 @@ impl Http {
             Meaning::Refused | Meaning::Conflict => Err(ReadError::Invalid(said(status, &data))),
             Meaning::Unknown | Meaning::Silence => Err(ReadError::Unavailable(said(status, &data))),
         }
-    }
-
-    pub(super) fn participation(&self) -> Participation {
-        Participation::Undoable(match self.level {
-            Level::M0 => Strength::Compared,
-            Level::M1 => Strength::Versioned,
-        })
     }
 
     fn url_of(&self, effect: &Effect) -> Result<String, String> {

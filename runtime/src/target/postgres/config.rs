@@ -34,6 +34,12 @@ pub enum Content {
 }
 
 impl Settings {
+    /// Whether both are in one database, as far as they say.
+    #[must_use]
+    pub fn shares_database(&self, other: &Self) -> bool {
+        (&self.url, &self.tls) == (&other.url, &other.tls)
+    }
+
     /// The columns that tell one entity from another.
     pub(super) fn key_columns(&self) -> impl Iterator<Item = &str> {
         self.entity.iter().chain(&self.key).map(String::as_str)

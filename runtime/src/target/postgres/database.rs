@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, NoTls, Row};
@@ -27,8 +27,14 @@ pub struct Database {
     place: String,
     /// How long a statement may take.
     timeout: Duration,
-    /// How many transactions it can prepare at once, as it said.
-    n_preparable: OnceCell<u32>,
+    /// For the transactions that it can prepare at once, as it said.
+    slots: OnceCell<Slots>,
+}
+
+/// A server refuses more prepared transactions than it was told to keep.
+struct Slots {
+    n_all: usize,
+    free: Semaphore,
 }
 
 impl fmt::Debug for Database {
@@ -119,7 +125,7 @@ impl Database {
             pool,
             place,
             timeout,
-            n_preparable: OnceCell::new(),
+            slots: OnceCell::new(),
         })
     }
 
@@ -137,18 +143,29 @@ impl Database {
     /// Whether transactions can be prepared in it, as far as it has said.
     #[must_use]
     pub fn is_preparable(&self) -> bool {
-        self.n_preparable.get().is_some_and(|n| *n > 0)
+        self.slots.get().is_some_and(|slots| slots.n_all > 0)
+    }
+
+    /// Waits until one more of our transactions may be prepared in it. To be held until that has ended;
+    /// whoever needs slots in several databases asks for them in one order.
+    pub async fn slot(&self) -> Option<SemaphorePermit<'_>> {
+        let slots = self.slots.get().filter(|slots| slots.n_all > 0)?;
+        slots.free.acquire().await.ok()
     }
 
     /// Asks what it can do.
     pub(super) async fn probe(&self) -> Result<(), Fault> {
-        let asked = self.n_preparable.get_or_try_init(|| async {
+        let asked = self.slots.get_or_try_init(|| async {
             let session = self.session().await?;
             let text = "SELECT current_setting('max_prepared_transactions')::int4";
             let row = session.one(text, &[]).await?;
             session.give_back();
             let n_preparable: i32 = row.and_then(|row| row.try_get(0).ok()).unwrap_or(0);
-            Ok::<_, Fault>(u32::try_from(n_preparable).unwrap_or(0))
+            let n_all = usize::try_from(n_preparable).unwrap_or(0);
+            Ok::<_, Fault>(Slots {
+                n_all,
+                free: Semaphore::new(n_all),
+            })
         });
         asked.await.map(|_| ())
     }

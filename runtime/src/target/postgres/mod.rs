@@ -9,22 +9,21 @@ mod database;
 mod document;
 mod fault;
 mod names;
-mod rows;
 mod statements;
 mod table;
 mod transaction;
 
-use super::{Answer, Cause, Config, Found, Participation, ReadError};
+use super::{Answer, Cause, Config, Found, ReadError};
 use crate::event::{Effect, Operation, encode_hash};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 pub use config::{Content, Settings, TableName, Url};
 pub use database::Database;
 pub(super) use database::Databases;
-pub use names::{Branch, Marker, NameError};
-pub use rows::{Outgoing, Rows, StateRow};
+pub use names::{Branch, NameError};
 pub use transaction::{Orphan, Settled, Step, Work};
 
 use database::Session;
@@ -37,6 +36,16 @@ const FORGET_EVERY: u32 = 10_000;
 const FORGET: &str = "\
     DELETE FROM syncline_meta.appended WHERE effect IN (SELECT effect FROM syncline_meta.appended \
     WHERE at < now() - interval '7 days' LIMIT 20000)";
+
+/// Whether the database of `settings` can prepare transactions.
+///
+/// # Errors
+/// When it does not say.
+pub async fn prepares(settings: &Settings, timeout: Duration) -> Result<bool, String> {
+    let database = Databases::of(std::iter::once((settings, timeout))).get(settings)?;
+    database.probe().await.map_err(|fault| fault.text)?;
+    Ok(database.is_preparable())
+}
 
 /// A table, and the database that it is in.
 #[derive(Debug)]
@@ -182,11 +191,9 @@ impl Postgres {
         &self.table
     }
 
-    pub(super) fn participation(&self) -> Participation {
-        match self.database.is_preparable() {
-            true => Participation::Preparable,
-            false => Participation::LocalOnly,
-        }
+    /// Why an effect can never be one on this table, if it cannot.
+    pub(super) fn misfit(&self, effect: &Effect) -> Option<String> {
+        self.table.is_for(effect).err()
     }
 
     /// The fault with the column in it, where a value does not fit its column: the database does not

@@ -1,37 +1,11 @@
 //! What transactions are called in a database, so that each is known again after any crash.
 
-use crate::event::EventId;
 use std::fmt;
 
 /// The longest name that PostgreSQL takes for a prepared transaction.
 const LONGEST: usize = 199;
 
-/// An event whose effects are all in one database: the name under which they are committed, once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Marker(String);
-
-impl Marker {
-    /// Of an event, in the replay of this generation, in one pipeline of one cluster.
-    ///
-    /// # Errors
-    /// A part that a name cannot hold.
-    pub fn new(
-        cluster: &str,
-        pipeline: &str,
-        event: &EventId,
-        generation: u32,
-    ) -> Result<Self, NameError> {
-        let generation = generation.to_string();
-        let name = joined(["marker", cluster, pipeline, event.as_str(), &generation])?;
-        Ok(Self(name))
-    }
-
-    pub(super) fn name(&self) -> &str {
-        &self.0
-    }
-}
-
-/// What a transaction over several targets does in one database.
+/// What a transaction does in one database.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Branch(String);
 
@@ -52,9 +26,9 @@ impl Branch {
         Ok(Self(name))
     }
 
-    /// What the names of all branches of a cluster begin with.
-    pub(super) fn prefix(cluster: &str) -> String {
-        format!("syncline:{cluster}:")
+    /// What the names of all branches of a pipeline begin with.
+    pub(super) fn prefix(cluster: &str, pipeline: &str) -> String {
+        format!("syncline:{cluster}:{pipeline}:")
     }
 
     /// One that was found in a database.
@@ -62,11 +36,10 @@ impl Branch {
         Self(name)
     }
 
-    /// Its transaction's pipeline and gid, where it is one of ours.
+    /// Its transaction's gid, where it is one of ours.
     #[must_use]
-    pub fn transaction(&self) -> Option<(&str, &str)> {
-        let mut parts = self.0.split(':').skip(2);
-        Some((parts.next()?, parts.next()?))
+    pub fn gid(&self) -> Option<&str> {
+        self.0.split(':').nth(3)
     }
 
     pub(super) fn name(&self) -> &str {
@@ -108,9 +81,15 @@ mod tests {
         let branch = Branch::new("prod", "orders", "k-_.2", 3).unwrap();
         assert_eq!(branch.name(), "syncline:prod:orders:k-_.2:3");
         let found = Branch::found(branch.name().to_owned());
-        assert_eq!(found.transaction(), Some(("orders", "k-_.2")));
-        assert!(branch.name().starts_with(&Branch::prefix("prod")));
-        assert!(!branch.name().starts_with(&Branch::prefix("pro")));
+        assert_eq!(found.gid(), Some("k-_.2"));
+        assert!(branch.name().starts_with(&Branch::prefix("prod", "orders")));
+        for (cluster, pipeline) in [("pro", "orders"), ("prod", "order")] {
+            assert!(
+                !branch
+                    .name()
+                    .starts_with(&Branch::prefix(cluster, pipeline))
+            );
+        }
     }
 
     #[test]

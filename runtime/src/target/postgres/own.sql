@@ -35,19 +35,5 @@ CREATE TABLE IF NOT EXISTS syncline_meta.barrier (
     at    timestamptz NOT NULL DEFAULT now()
 );
 
--- What a transaction sends elsewhere, until it is sent.
-CREATE TABLE IF NOT EXISTS syncline_meta.outbox (
-    marker  text NOT NULL,
-    ordinal int NOT NULL,
-    body    bytea NOT NULL,
-    at      timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (marker, ordinal)
-);
-
--- The state of plugins whose effects are committed here.
-CREATE TABLE IF NOT EXISTS syncline_meta.state (
-    key      text PRIMARY KEY,
-    revision bigint NOT NULL,
-    value    bytea,
-    expires  timestamptz
-);
+-- Rows that are older than any marker are deleted now and then.
+CREATE INDEX IF NOT EXISTS barrier_at ON syncline_meta.barrier (at);

@@ -10,7 +10,7 @@ pub(super) const SCHEMA: &str = "syncline_meta";
 pub(super) const OWN: &str = include_str!("own.sql");
 
 /// The tables among it.
-pub(super) const OWN_TABLES: [&str; 5] = ["seen", "appended", "barrier", "outbox", "state"];
+pub(super) const OWN_TABLES: [&str; 3] = ["seen", "appended", "barrier"];
 
 /// Takes note that an effect is applied to an entity, unless it was before, or a later event of the
 /// same source was. `$2` to `$11` are of `Seen`.

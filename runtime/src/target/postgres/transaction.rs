@@ -9,10 +9,10 @@
 use super::config::literal;
 use super::database::{Database, Session, Value};
 use super::fault::{Fault, Meaning};
-use super::names::{Branch, Marker};
-use super::rows::Rows;
+use super::names::Branch;
 use super::table::{Table, Written};
 use crate::event::PlannedEffect;
+use crate::fault::{self, Promise};
 use crate::target::{Answer, Opened, Target};
 use std::time::Duration;
 
@@ -36,10 +36,12 @@ pub enum Step {
     Aborted(String),
     /// The database will never take it, and has not.
     Refused(String),
-    /// A precondition does not hold, or state was changed meanwhile. Nothing was done.
+    /// A precondition does not hold. Nothing was done.
     Conflict(String),
     /// It may be done or not, or could not be now: asking again is safe.
     Unknown(String),
+    /// As `Unknown`, and nothing was heard.
+    Silent(String),
     /// As `Unknown`, while the database starts or is a standby.
     Away(String),
 }
@@ -81,7 +83,9 @@ const ORPHANS: &str = "\
     FROM pg_catalog.pg_prepared_xacts \
     WHERE database = current_database() AND starts_with(gid, $1::text) ORDER BY prepared";
 const FORGET: &str = "\
-    DELETE FROM syncline_meta.barrier WHERE at < now() - make_interval(secs => $1::float8)";
+    DELETE FROM syncline_meta.barrier WHERE name IN (SELECT name FROM syncline_meta.barrier \
+    WHERE at < now() - make_interval(secs => $1::float8) AND starts_with(name, $2::text) \
+    LIMIT 20000)";
 
 /// How often a step begins again that somebody else got in the way of.
 const ROUNDS: usize = 3;
@@ -89,6 +93,8 @@ const ROUNDS: usize = 3;
 const UNDEFINED_OBJECT: &str = "42704";
 /// The name of a prepared transaction is in use.
 const DUPLICATE_OBJECT: &str = "42710";
+/// Among other things, that as many transactions are prepared as `max_prepared_transactions` allows.
+const OUT_OF_MEMORY: &str = "53200";
 /// Somebody holds what is asked for.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
@@ -110,7 +116,8 @@ impl From<Stop> for Step {
             Stop::Said(step) => step,
             Stop::Fault(fault) => match fault.meaning {
                 Meaning::Refused => Self::Refused(fault.text),
-                Meaning::NotNow | Meaning::Silence => Self::Unknown(fault.text),
+                Meaning::NotNow => Self::Unknown(fault.text),
+                Meaning::Silence => Self::Silent(fault.text),
                 Meaning::Away => Self::Away(fault.text),
             },
         }
@@ -129,47 +136,27 @@ impl From<Answer> for Step {
     }
 }
 
-/// All of it in one transaction, without anybody else.
+/// All of it in one transaction that the database decides about.
 impl Database {
-    /// Applies everything and takes note that `marker` is done; or nothing.
-    pub async fn commit_alone(&self, marker: &Marker, work: &[Work<'_>], rows: &Rows<'_>) -> Step {
-        let committed = self.within(work.len(), self.try_commit_alone(marker, work, rows));
+    /// Applies everything and takes note that `branch` is done; or nothing.
+    pub async fn commit_alone(&self, branch: &Branch, work: &[Work<'_>]) -> Step {
+        let committed = self.within(work.len(), self.try_commit_alone(branch, work));
         committed.await.unwrap_or_else(Step::from)
     }
 
-    async fn try_commit_alone(
-        &self,
-        marker: &Marker,
-        work: &[Work<'_>],
-        rows: &Rows<'_>,
-    ) -> Result<Step, Stop> {
+    async fn try_commit_alone(&self, branch: &Branch, work: &[Work<'_>]) -> Result<Step, Stop> {
         let session = self.session().await?;
-        let session = match self.begin(session, marker.name()).await? {
+        let session = match self.begin(session, branch.name()).await? {
             Ok(session) => session,
             Err(step) => return Ok(step),
         };
-        let done = async {
-            self.write(&session, work).await?;
-            rows.write(&session, marker.name()).await
-        };
-        if let Err(stop) = done.await {
+        if let Err(stop) = self.write(&session, work).await {
             session.roll_back().await;
             return Err(stop);
         }
         session.plainly("COMMIT").await?;
         session.give_back();
         Ok(Step::Done)
-    }
-
-    /// Whether `marker` is done. When it is not it never will be.
-    pub async fn settle_alone(&self, marker: &Marker) -> Settled {
-        let settled = self.within(0, async {
-            let session = self.session().await?;
-            let settled = given_up(&session, marker.name()).await?;
-            session.give_back();
-            Ok(settled)
-        });
-        settled.await.unwrap_or_else(unsettled)
     }
 }
 
@@ -209,6 +196,7 @@ impl Database {
             }
             // Another attempt at the same was faster.
             Err(fault) if fault.is(DUPLICATE_OBJECT) => Ok(Step::AlreadyDone),
+            Err(fault) if fault.is(OUT_OF_MEMORY) => Ok(Step::Away(fault.text)),
             Err(fault) => Err(fault.into()),
         }
     }
@@ -268,7 +256,7 @@ impl Database {
         )))
     }
 
-    /// How the branch stands. One that is not prepared never will be.
+    /// How the branch stands. One that is neither prepared nor committed never will be.
     pub async fn settle(&self, branch: &Branch) -> Settled {
         let settled = self.within(0, self.try_settle(branch));
         settled.await.unwrap_or_else(unsettled)
@@ -276,9 +264,15 @@ impl Database {
 
     async fn try_settle(&self, branch: &Branch) -> Result<Settled, Stop> {
         let session = self.session().await?;
-        let mut settled =
-            Settled::Unknown(format!("`{branch}` is being prepared by somebody else"));
+        let mut settled = Settled::Unknown(format!("somebody else is at `{branch}`"));
         for _ in 0..ROUNDS {
+            if let Some(is_committed) = state(&session, branch.name()).await? {
+                settled = match is_committed {
+                    true => Settled::Committed,
+                    false => Settled::Aborted,
+                };
+                break;
+            }
             if is_prepared(&session, branch).await? {
                 settled = Settled::Prepared;
                 break;
@@ -295,14 +289,16 @@ impl Database {
         Ok(settled)
     }
 
-    /// Every prepared transaction of `cluster`, the oldest first.
+    /// Every prepared transaction of a pipeline, the oldest first.
     ///
     /// # Errors
     /// When the database does not say.
-    pub async fn orphans(&self, cluster: &str) -> Result<Vec<Orphan>, String> {
+    pub async fn orphans(&self, cluster: &str, pipeline: &str) -> Result<Vec<Orphan>, String> {
         let found = self.within(0, async {
             let session = self.session().await?;
-            let rows = session.all(ORPHANS, &[&Branch::prefix(cluster)]).await?;
+            let rows = session
+                .all(ORPHANS, &[&Branch::prefix(cluster, pipeline)])
+                .await?;
             session.give_back();
             Ok(rows)
         });
@@ -317,14 +313,20 @@ impl Database {
         Ok(rows.iter().filter_map(orphan).collect())
     }
 
-    /// Forgets how transactions ended that nobody will ask about again.
+    /// Forgets how transactions of a pipeline ended that nobody will ask about again.
     ///
     /// # Errors
     /// When the database does not do it.
-    pub async fn forget(&self, older_than: Duration) -> Result<u64, String> {
+    pub async fn forget(
+        &self,
+        (cluster, pipeline): (&str, &str),
+        older_than: Duration,
+    ) -> Result<u64, String> {
+        let prefix = Branch::prefix(cluster, pipeline);
         let forgotten = self.within(0, async {
             let session = self.session().await?;
-            let n_rows = session.run(FORGET, &[&older_than.as_secs_f64()]).await?;
+            let values: [Value<'_>; 2] = [&older_than.as_secs_f64(), &prefix];
+            let n_rows = session.run(FORGET, &values).await?;
             session.give_back();
             Ok(n_rows)
         });
@@ -335,6 +337,10 @@ impl Database {
 impl Database {
     /// Opens a transaction that holds the barrier; or says why there is none.
     async fn begin(&self, session: Session, name: &str) -> Result<Result<Session, Step>, Stop> {
+        if fault::breaks(Promise::Barrier) {
+            session.plainly("BEGIN").await?;
+            return Ok(Ok(session));
+        }
         for _ in 0..ROUNDS {
             let name: [Value<'_>; 1] = [&name];
             let (begun, barred) = futures::join!(session.plainly("BEGIN"), session.run(BAR, &name));
@@ -397,7 +403,7 @@ impl Database {
         let ended = tokio::time::timeout(limit, Box::pin(work)).await;
         ended.unwrap_or_else(|_| {
             let why = format!("database `{}`: no answer within {limit:?}", self.place());
-            Err(Stop::Said(Step::Unknown(why)))
+            Err(Stop::Said(Step::Silent(why)))
         })
     }
 }
@@ -436,6 +442,7 @@ fn said(step: Step) -> String {
         | Step::Refused(why)
         | Step::Conflict(why)
         | Step::Unknown(why)
+        | Step::Silent(why)
         | Step::Away(why) => why,
     }
 }

@@ -1,0 +1,162 @@
+//! What a transaction does in databases. Each has a branch, which is prepared and then committed or
+//! rolled back; or, where there is only one and it is the last to be asked, it decides by committing.
+
+use super::intent::Intent;
+use super::ledger::{Ledger, Waiting};
+use super::prepare::of_answer;
+use super::record::{Branch, Part, Record, State};
+use super::{Applied, Coordinator, Tenure};
+use crate::event::PlannedEffect;
+use crate::fault::{self, Point};
+use crate::target::{Answer, Changed, Undone};
+use tokio::sync::SemaphorePermit;
+use tracing::error;
+
+impl Coordinator {
+    /// Lets the database of the only branch decide. What is not known is asked about until it is.
+    pub(super) async fn commit_delegated(
+        &self,
+        ledger: &Ledger,
+        intent: &Intent,
+        tenure: &Tenure,
+    ) -> Result<(), Applied> {
+        let record = &intent.decision;
+        let Some(branch) = record.branches().next() else {
+            return Ok(());
+        };
+        if !tenure.held().await {
+            return Err(Applied::Replaced);
+        }
+        let work = self.work(intent.table(branch.n));
+        let changed = match (
+            self.targets.get(branch.target),
+            ledger.branch(record, branch),
+        ) {
+            (Some(target), Ok(name)) => target.commit_alone(&name, &work).await,
+            _ => Changed::No(Answer::Refused("there is no such target".to_owned())),
+        };
+        let answer = match changed {
+            Changed::Yes => return Ok(()),
+            Changed::No(answer) => answer,
+            Changed::Maybe(answer) => match self.settled(ledger, record, tenure).await {
+                Some(true) => return Ok(()),
+                Some(false) => answer,
+                None => return Err(Applied::Replaced),
+            },
+        };
+        Err(of_answer(answer, branch.target))
+    }
+
+    /// Whether its database has committed `record`; none when the tenure ends before that is known.
+    async fn settled(&self, ledger: &Ledger, record: &Record, tenure: &Tenure) -> Option<bool> {
+        let gid = record.gid().unwrap_or_default();
+        let attempted = format!("cannot tell whether {gid} was committed");
+        let mut waiting = Waiting::default();
+        loop {
+            match ledger.is_committed(record).await {
+                Ok(is_committed) => return Some(is_committed),
+                Err(error) if !waiting.wait(&attempted, &error, tenure).await => return None,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Waits until the databases of `parts` may prepare one more transaction each.
+    pub(super) async fn slots(&self, parts: &[Part<'_>]) -> Vec<SemaphorePermit<'_>> {
+        let mut slots = Vec::new();
+        for part in parts {
+            let Part::Branch(branch) = part else { continue };
+            let target = self.targets.get(branch.target);
+            if let Some(database) = target.and_then(|target| target.database()) {
+                slots.extend(database.slot().await);
+            }
+        }
+        slots
+    }
+
+    /// Has a branch of `record` prepared, which does `effects`.
+    pub(super) async fn prepare(
+        &self,
+        ledger: &Ledger,
+        (record, branch): (&Record, Branch<'_>),
+        effects: &[PlannedEffect],
+    ) -> Changed {
+        let work = self.work(effects);
+        match (
+            self.targets.get(branch.target),
+            ledger.branch(record, branch),
+        ) {
+            (Some(target), Ok(name)) => target.prepare(&name, &work).await,
+            _ => Changed::No(Answer::Refused("there is no such target".to_owned())),
+        }
+    }
+
+    /// Takes a branch of `record` back, whether it is prepared or may still be.
+    pub(super) async fn roll_back(
+        &self,
+        ledger: &Ledger,
+        (record, branch): (&Record, Branch<'_>),
+    ) -> Undone {
+        match (
+            self.targets.get(branch.target),
+            ledger.branch(record, branch),
+        ) {
+            (Some(target), Ok(name)) => target.roll_back(&name).await,
+            _ => Undone::Foreign("there is no such target any more".to_owned()),
+        }
+    }
+
+    /// Commits what `record` has decided on in databases, however long it takes; false when the tenure ends
+    /// before.
+    pub(super) async fn commit_all(&self, record: &Record, tenure: &Tenure) -> bool {
+        // There the commit was the decision.
+        let is_done = record.head.state == State::Delegated;
+        let Some(ledger) = self.ledger().filter(|_| !is_done) else {
+            return true;
+        };
+        for branch in record.branches() {
+            if branch.n > 0 {
+                fault::reach(Point::BetweenEffects).await;
+            }
+            if !self.commit(ledger, (record, branch), tenure).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn commit(
+        &self,
+        ledger: &Ledger,
+        (record, branch): (&Record, Branch<'_>),
+        tenure: &Tenure,
+    ) -> bool {
+        let name = branch.target;
+        let attempted =
+            format!("cannot commit what was decided in the database of target `{name}`");
+        let mut waiting = Waiting::default();
+        loop {
+            if !tenure.held().await {
+                return false;
+            }
+            let answer = match (self.targets.get(name), ledger.branch(record, branch)) {
+                (Some(target), Ok(name)) => target.commit(&name).await,
+                _ => Answer::Refused("there is no such target any more".to_owned()),
+            };
+            let why = match answer {
+                Answer::Applied => return true,
+                Answer::Refused(why) => {
+                    error!(pipeline = %self.pipeline, gid = record.gid().unwrap_or_default(),
+                        target = %name, branch = branch.n, %why,
+                        "what was decided cannot be committed: the targets are out of step until \
+                         somebody does it");
+                    return true;
+                }
+                Answer::Conflict(why) | Answer::Unknown(why) | Answer::Away(why) => why,
+            };
+            if !waiting.wait(&attempted, &why, tenure).await {
+                return false;
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What a plan comes to with `guarantee = "atomic"`: what is decided, what is done before that, and what
+//! each database has to do. Making one changes nothing.
+
+use super::ledger::Ledger;
+use super::record::{Decided, Part, Record, State};
+use super::{Applied, Coordinator, Setback};
+use crate::dead_letter::Draft;
+use crate::event::{DeadLetter, Envelope, Plan, PlannedEffect};
+use crate::target::postgres::{Database, Work};
+use crate::target::{Image, NoImage, Promise, Target};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Room for what a decision says around a dead letter.
+const AROUND_LETTER: usize = 16 * 1_024;
+
+/// A plan on its way to its decision.
+pub(super) struct Intent {
+    /// What is written down before anything is done; none where nothing is before the decision.
+    pub(super) log: Option<Record>,
+    /// What is written down as the decision. Where it is [`State::Delegated`], a database makes it.
+    pub(super) decision: Record,
+    /// What each branch does.
+    tables: Vec<Vec<PlannedEffect>>,
+}
+
+/// The effects of a plan, by what their targets promise.
+#[derive(Default)]
+struct Sorted<'a> {
+    /// To be carried out after the decision, or changed before it.
+    decided: Vec<Decided>,
+    /// Where the streams of their targets are.
+    after: BTreeMap<String, u64>,
+    /// For each database a target in it, and the effects on its tables.
+    tables: Vec<(Arc<str>, &'a Target, Vec<PlannedEffect>)>,
+}
+
+impl Intent {
+    /// What is to be done before the decision.
+    pub(super) fn parts(&self) -> Vec<Part<'_>> {
+        let mut parts = self.log.as_ref().map(Record::parts).unwrap_or_default();
+        if self.decision.head.state == State::Delegated {
+            parts.retain(|part| !matches!(part, Part::Branch(_)));
+        }
+        parts
+    }
+
+    /// What the branch of this number does.
+    pub(super) fn table(&self, n: u32) -> &[PlannedEffect] {
+        let n = usize::try_from(n).unwrap_or(usize::MAX);
+        self.tables.get(n).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+impl<'a> Sorted<'a> {
+    fn add_to_table(&mut self, target: &'a Target, planned: &PlannedEffect) {
+        let mut tables = self.tables.iter_mut();
+        match tables.find(|(_, other, _)| target.shares_database(other)) {
+            Some((_, _, effects)) => effects.push(planned.clone()),
+            None => {
+                let table = (planned.target.clone(), target, vec![planned.clone()]);
+                self.tables.push(table);
+            }
+        }
+    }
+
+    fn has_changes(&self) -> bool {
+        self.decided.iter().any(|decided| decided.image.is_some())
+    }
+
+    /// Whether the only database decides, instead of being prepared. It needs nothing for that, but where
+    /// it refuses, what others have seen changed is changed back.
+    fn delegates(&self) -> bool {
+        let is_preparable = self.tables.iter().all(|(_, target, _)| prepares(target));
+        self.tables.len() == 1 && !(self.has_changes() && is_preparable)
+    }
+}
+
+impl Coordinator {
+    /// What `plan` comes to, where it can be made atomic.
+    pub(super) async fn intent(
+        &self,
+        ledger: &Ledger,
+        (plan, envelope): (&Plan, &Envelope),
+        (partition, epoch): (u32, u64),
+    ) -> Result<Intent, Applied> {
+        let letter = match &plan.dead_letter {
+            Some(letter) => Some(self.draft(letter).await?),
+            None => None,
+        };
+        if !plan.writes.is_empty() {
+            let why = "plugin state is not available yet with `guarantee = \"atomic\"`";
+            return Err(Applied::Refused(Setback::at("state", why)));
+        }
+        let gid = ledger.new_gid(&envelope.origin, (partition, epoch));
+        let mut sorted = self.sorted(plan, (envelope, &gid)).await?;
+        // In one order, so that two that wait for slots in several do not wait for each other.
+        let place = |target: &Target| target.database().map(Arc::as_ptr);
+        sorted.tables.sort_by_key(|(_, target, _)| place(target));
+        let state = match (&letter, plan.effects.is_empty()) {
+            (Some(_), _) => State::Dead,
+            (None, true) => State::Filtered,
+            (None, false) if sorted.delegates() => State::Delegated,
+            (None, false) => State::Done,
+        };
+        let is_prepared = !sorted.tables.is_empty() && state != State::Delegated;
+        let unprepared = sorted
+            .tables
+            .iter()
+            .find(|(_, target, _)| !prepares(target));
+        if let (true, Some((name, ..))) = (is_prepared, unprepared) {
+            let why = format!(
+                "the event changes tables of several databases, and this one prepares no transactions: {REMEDY}"
+            );
+            return Err(Applied::Refused(Setback::at(name, &why)));
+        }
+        let is_logged = is_prepared || sorted.has_changes();
+        let names = sorted.tables.iter().map(|(name, ..)| name.clone());
+        let record = Record::new(
+            (if is_logged { State::Preparing } else { state }, gid),
+            (partition, epoch),
+            (&envelope.origin, envelope.event.traceparent()),
+            (sorted.decided, letter),
+            (names.collect(), sorted.after),
+        );
+        for branch in record.branches() {
+            let named = ledger.branch(&record, branch);
+            named.map_err(|why| Applied::Refused(Setback::at(branch.target, &why)))?;
+        }
+        let (log, decision) = match is_logged {
+            true => (Some(record.clone()), record.decision(state)),
+            false => (None, record),
+        };
+        Ok(Intent {
+            log,
+            decision,
+            tables: sorted
+                .tables
+                .into_iter()
+                .map(|(.., effects)| effects)
+                .collect(),
+        })
+    }
+
+    async fn draft(&self, letter: &DeadLetter) -> Result<Draft, Applied> {
+        let draft = self.dead_letters.draft(letter, AROUND_LETTER).await;
+        draft.map_err(|error| {
+            Applied::Unknown(Setback::at(crate::dead_letter::STREAM, &error.to_string()))
+        })
+    }
+
+    /// The effects of `plan`, each seen to be one that its target cannot refuse after the decision, or with
+    /// what its change would replace, or on a table.
+    async fn sorted(
+        &self,
+        plan: &Plan,
+        (envelope, gid): (&Envelope, &str),
+    ) -> Result<Sorted<'_>, Applied> {
+        let mut sorted = Sorted::default();
+        for planned in &plan.effects {
+            let refused = |why: &str| Applied::Refused(Setback::at(&planned.target, why));
+            let Some(target) = self.targets.get(&planned.target) else {
+                return Err(refused("there is no such target"));
+            };
+            let mut message_id = self.message_id(planned, envelope);
+            let image = match target.promise(planned) {
+                Promise::Deferred => None,
+                Promise::Transactional => {
+                    sorted.add_to_table(target, planned);
+                    continue;
+                }
+                Promise::Undoable => {
+                    // Another attempt at the same change is another change.
+                    message_id = format!("{message_id}.{gid}").into();
+                    Some(image(target, planned).await?)
+                }
+                Promise::None(why) => {
+                    let why = format!("`{}` cannot be atomic: {why}", planned.effect.operation);
+                    return Err(refused(&why));
+                }
+            };
+            if let Some(position) = target.position() {
+                sorted.after.insert(planned.target.to_string(), position);
+            }
+            let is_same = |other: &&Decided| is_same_entity(&other.planned, planned);
+            let other = sorted.decided.iter().find(is_same);
+            if other.is_some_and(|other| image.is_some() || other.image.is_some()) {
+                return Err(refused(
+                    "two changes of one entity by one event cannot be atomic",
+                ));
+            }
+            sorted.decided.push(Decided {
+                planned: planned.clone(),
+                message_id,
+                image,
+            });
+        }
+        Ok(sorted)
+    }
+
+    /// The effects with their targets, as a database takes them.
+    pub(super) fn work<'a>(&'a self, effects: &'a [PlannedEffect]) -> Vec<Work<'a>> {
+        let work = |planned: &'a PlannedEffect| {
+            let target = self.targets.get(&planned.target)?;
+            Some(Work { target, planned })
+        };
+        effects.iter().filter_map(work).collect()
+    }
+}
+
+/// What to do about a database that prepares nothing.
+const REMEDY: &str = "set `max_prepared_transactions` of the server to as many as are to be on their way \
+                      at once, and restart it";
+
+fn prepares(target: &Target) -> bool {
+    target
+        .database()
+        .is_some_and(|database| Database::is_preparable(database))
+}
+
+async fn image(target: &Target, planned: &PlannedEffect) -> Result<Image, Applied> {
+    target.image(&planned.effect).await.map_err(|stopped| {
+        let setback = |why: &str| Setback::at(&planned.target, why);
+        match stopped {
+            NoImage::Conflict(why) => Applied::Conflict(setback(&why)),
+            NoImage::Refused(why) => Applied::Refused(setback(&why)),
+            NoImage::Unknown(why) => Applied::Unknown(setback(&why)),
+        }
+    })
+}
+
+fn is_same_entity(one: &PlannedEffect, other: &PlannedEffect) -> bool {
+    one.target == other.target
+        && one.effect.entity == other.effect.entity
+        && one.effect.key == other.effect.key
+}
