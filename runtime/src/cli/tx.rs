@@ -63,6 +63,7 @@ fn none(attempted: &str, gid: &str) -> anyhow::Error {
 fn word(state: State) -> &'static str {
     match state {
         State::Preparing => "PREPARING",
+        State::Delegated => "DELEGATED",
         State::Done => "DONE",
         State::Filtered => "FILTERED",
         State::Dead => "DEAD",

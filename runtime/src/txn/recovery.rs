@@ -4,7 +4,7 @@
 use super::ledger::{Found, Ledger, Waiting};
 use super::log::Fence;
 use super::reading::{Entry, Reading};
-use super::record::State;
+use super::record::{Record, State};
 use super::{Coordinator, Tenure};
 use crate::fault::{self, Point};
 use async_nats::jetstream::consumer::DeliverPolicy;
