@@ -207,9 +207,7 @@ impl App {
         let targets = Targets::open(&context, &config.targets, &metrics)
             .await
             .map_err(AppError::Targets)?;
-        if let Some(unprepared) = several::unprepared(&config, &targets) {
-            return Err(unprepared.into());
-        }
+        several::check(&config, &targets)?;
         let targets = Arc::new(targets);
         let dead_letters = DeadLetters::open(&context, &config.nats.provision()).await?;
         let wishes = Wishes::open(&context, &config.nats.provision()).await?;

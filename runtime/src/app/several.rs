@@ -54,17 +54,22 @@ fn is_same(one: &target::Config, other: &target::Config) -> bool {
     }
 }
 
-/// The first database that cannot take part in what a pipeline may need.
-pub(super) fn unprepared(config: &Config, targets: &Targets) -> Option<Unprepared> {
+/// Sees to it that every database can take part in what a pipeline may need.
+///
+/// # Errors
+/// The first that cannot.
+pub(super) fn check(config: &Config, targets: &Targets) -> Result<(), Unprepared> {
     let is_unprepared = |name: &str| {
         let database = targets.get(name).and_then(target::Target::database);
         database.is_some_and(|database| !database.is_preparable())
     };
     let mut needed = needed(config);
     let found = needed.find(|(_, target)| is_unprepared(&target.name));
-    found.map(|(pipeline, target)| Unprepared {
-        pipeline: pipeline.name.clone(),
-        target: target.name.clone(),
+    found.map_or(Ok(()), |(pipeline, target)| {
+        Err(Unprepared {
+            pipeline: pipeline.name.clone(),
+            target: target.name.clone(),
+        })
     })
 }
 

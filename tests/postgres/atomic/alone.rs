@@ -172,3 +172,29 @@ async fn a_program_that_takes_no_note_or_does_not_ask_is_found_out() {
         assert_eq!(held.booked, 2, "{promise}: {held:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_copies_side_by_side_one_is_done() {
+    let several = r#"{ target = "table" }, { target = "second", operation = "append" }, { target = "messages" }"#;
+    for (to, max_prepared) in [(TO, 0), (several, 8)] {
+        let world = World::start(max_prepared).await;
+        let runtime = world.env.run(&world.config(to)).await;
+        let n_events = 60;
+        // Of different keys, so that they do not wait for each other.
+        let copies = (0..n_events).flat_map(|n| {
+            ["a", "b", "c"].map(|copy| {
+                let data = json!({"key": format!("{copy}{n}"), "n": n});
+                ("src.a".to_owned(), Ce::new(n).data(data))
+            })
+        });
+        world.env.send_all(copies).await;
+        let counts = runtime.settled("p", n_events * 3).await;
+        let ends = (counts.done, counts.duplicate, counts.dead);
+        assert_eq!(ends, (n_events, n_events * 2, 0));
+        check_law(&runtime.drain().await);
+        let held = world.held().await;
+        let n_rows = u64::try_from(held.booked + held.second).unwrap();
+        assert_eq!((n_rows, held.messages), (n_events, n_events), "{to}");
+        assert_eq!(world.n_prepared().await, 0);
+    }
+}

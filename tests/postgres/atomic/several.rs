@@ -241,7 +241,12 @@ async fn a_server_that_prepares_nothing_is_refused_where_it_may_have_to() {
     let file = world.env.folder().join("syncline.toml");
     std::fs::write(&file, world.env.text(&config)).unwrap();
     let said = in_dir(world.env.folder(), &["validate", "--connect"], "");
-    assert!(said.stderr.contains(expected), "{}", said.stderr);
+    assert!(
+        said.stdout.contains(expected),
+        "{}{}",
+        said.stdout,
+        said.stderr
+    );
     // With one of them it is not needed.
     let one = world.config(r#"{ target = "table" }, { target = "booked", operation = "append" }"#);
     std::fs::write(&file, world.env.text(&one)).unwrap();
