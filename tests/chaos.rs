@@ -2,6 +2,7 @@
 //! knows what must have come of each event. A short run is a test like any other; `make chaos` sets
 //! its size and seed.
 
+mod ground;
 mod judge;
 mod publisher;
 mod report;
@@ -16,7 +17,7 @@ use crate::harness::within;
 use report::{Report, Verdict};
 use schedule::{Blow, Schedule};
 use servers::Role;
-use settings::Settings;
+use settings::{Mode, Settings};
 use std::time::Duration;
 
 /// Long enough for a cluster on a loaded machine that has to elect its leaders one after the other.
@@ -54,7 +55,7 @@ async fn what_is_changed_before_the_decision_is_changed_back_under_kill_9() {
         events: 5_000,
         runtimes: 2,
         guarantee: "atomic".to_owned(),
-        merges: true,
+        mode: Mode::Changes,
         ..Settings::default()
     };
     let report = storm::run(&settings).await;
@@ -87,15 +88,43 @@ async fn the_leader_of_a_cluster_may_be_killed_besides_the_runtime() {
     assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
 }
 
+/// A run of this size with tables, whose server is killed as well.
+async fn with_tables(mode: Mode, events: u64) {
+    let settings = Settings {
+        events,
+        runtimes: 2,
+        guarantee: "atomic".to_owned(),
+        mode,
+        ..Settings::default()
+    };
+    let report = storm::run(&settings).await;
+    assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_and_a_stream_change_together_under_kill_9() {
+    with_tables(Mode::Database, 5_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_databases_and_a_stream_change_together_under_kill_9() {
+    with_tables(Mode::Databases, 5_000).await;
+}
+
 /// A run in which the program breaks a promise, and dies where that shows.
 async fn broken(promise: &str, schedule: Schedule) -> Report {
     broken_in("at-least-once", promise, schedule).await
 }
 
 async fn broken_in(guarantee: &str, promise: &str, schedule: Schedule) -> Report {
+    broken_mode((guarantee, Mode::Records), promise, schedule).await
+}
+
+async fn broken_mode((guarantee, mode): (&str, Mode), promise: &str, schedule: Schedule) -> Report {
     let settings = Settings {
         events: 2_500,
         guarantee: guarantee.to_owned(),
+        mode,
         broken: Some(promise.to_owned()),
         schedule: Some(schedule),
         ..Settings::default()
@@ -133,5 +162,19 @@ async fn the_judge_sees_a_second_copy_that_was_not_skipped() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_judge_sees_an_event_that_was_decided_twice() {
     let report = broken_in("atomic", "marker-cas", Schedule::default()).await;
+    assert!(report.duplicates > 0, "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_judge_sees_a_database_that_takes_no_note_of_what_it_commits() {
+    let schedule = Schedule::kills(4);
+    let report = broken_mode(("atomic", Mode::Database), "barrier", schedule).await;
+    assert!(report.duplicates > 0, "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_judge_sees_what_is_not_known_taken_for_a_failure() {
+    let schedule = Schedule::kills(4);
+    let report = broken_mode(("atomic", Mode::Database), "settle", schedule).await;
     assert!(report.duplicates > 0, "{report:#?}");
 }

@@ -1,6 +1,7 @@
 //! The judge: compares what the targets hold with what the source stream holds. It rests on nothing
 //! that Syncline says of itself.
 
+use super::ground::Held;
 use super::workload::{Fate, Planned};
 use crate::harness::{Message, TestEnv};
 use serde_json::Value;
@@ -17,6 +18,7 @@ pub(super) struct Findings {
     pub(super) phantoms: u64,
     pub(super) torn: u64,
     pub(super) order_violations: u64,
+    pub(super) open: u64,
     pub(super) examples: Vec<String>,
 }
 
@@ -33,7 +35,7 @@ struct Sourced {
 type Seen = HashMap<String, u64>;
 
 /// Compares.
-pub(super) async fn judge(env: &TestEnv, planned: &[Planned]) -> Findings {
+pub(super) async fn judge(env: &TestEnv, held: &Held, planned: &[Planned]) -> Findings {
     let mut findings = Findings::default();
     let fates: HashMap<&str, Fate> = planned.iter().map(|p| (p.id.as_str(), p.fate())).collect();
     let sourced = sourced(&env.messages("SRC").await, &fates);
@@ -42,9 +44,9 @@ pub(super) async fn judge(env: &TestEnv, planned: &[Planned]) -> Findings {
             findings.lost(format!("{} is not in the source", event.id));
         }
     }
-    let search = findings.messages("search", &env.messages("SEARCH").await, &sourced);
-    let audit = findings.messages("audit", &env.messages("AUDIT").await, &sourced);
-    let letters = findings.letters(env, &sourced).await;
+    let search = findings.effects("search", &held.search, &sourced);
+    let audit = findings.effects("audit", &held.audit, &sourced);
+    let letters = findings.letters(&held.letters, &sourced);
     for (id, event) in &sourced {
         let (in_search, in_audit) = (search.contains_key(id), audit.contains_key(id));
         match event.fate {
@@ -60,7 +62,10 @@ pub(super) async fn judge(env: &TestEnv, planned: &[Planned]) -> Findings {
             _ => {}
         }
     }
-    findings.entries(&env.kv("crm").await, &sourced);
+    findings.entries(&held.entries, &sourced);
+    for open in &held.open {
+        findings.open(open.clone());
+    }
     findings
 }
 
@@ -87,17 +92,16 @@ fn text(data: &Value, member: &str) -> String {
 impl Findings {
     /// Each event that must be there is there once, with the data of its first copy, after the
     /// earlier ones of its key.
-    fn messages(
+    fn effects(
         &mut self,
         target: &str,
-        messages: &[Message],
+        effects: &[Value],
         sourced: &HashMap<String, Sourced>,
     ) -> Seen {
         let mut seen = Seen::new();
         let mut last: HashMap<&str, usize> = HashMap::new();
-        for message in messages {
-            let data = message.json();
-            let id = text(&data, "id");
+        for data in effects {
+            let id = text(data, "id");
             let event = &sourced[&id];
             let n_seen = seen.entry(id.clone()).or_default();
             *n_seen += 1;
@@ -121,17 +125,14 @@ impl Findings {
         seen
     }
 
-    async fn letters(&mut self, env: &TestEnv, sourced: &HashMap<String, Sourced>) -> Seen {
+    fn letters(&mut self, letters: &[Value], sourced: &HashMap<String, Sourced>) -> Seen {
         let mut seen = Seen::new();
-        for message in env.messages("SYNCLINE_DLQ").await {
-            let id = text(&message.json(), "event_id");
+        for letter in letters {
+            let id = text(letter, "event_id");
             let n_seen = seen.entry(id.clone()).or_default();
             *n_seen += 1;
             if sourced[&id].fate != Fate::Dead {
-                self.phantom(format!(
-                    "{id} has a dead letter: {}",
-                    message.json()["error"]
-                ));
+                self.phantom(format!("{id} has a dead letter: {}", letter["error"]));
             } else if *n_seen > 1 {
                 self.duplicate(format!("{id} has {n_seen} dead letters"));
             }
@@ -186,6 +187,11 @@ impl Findings {
     fn disorder(&mut self, what: String) {
         self.order_violations += 1;
         self.note("order", what);
+    }
+
+    fn open(&mut self, what: String) {
+        self.open += 1;
+        self.note("open", what);
     }
 
     fn note(&mut self, kind: &str, what: String) {

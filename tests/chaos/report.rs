@@ -73,6 +73,8 @@ pub(super) struct Report {
     pub(super) torn: u64,
     /// Effects that came before one of an earlier event of their key.
     pub(super) order_violations: u64,
+    /// Transactions that are prepared in a database or open on the log in the end.
+    pub(super) open: u64,
     /// Events that were neither done nor given up in the end.
     pub(super) unfinished: u64,
     /// How long the run took.
@@ -174,12 +176,13 @@ impl Report {
             self.phantoms,
             self.torn,
             self.order_violations,
+            self.open,
             self.unfinished,
         ];
         let all_fired = self.dealt.is_all();
         let late = self.shares.as_ref().is_some_and(Shares::is_late);
         self.verdict = match wrong {
-            wrong if wrong != [0; 6] || late => Verdict::Violated,
+            wrong if wrong != [0; 7] || late => Verdict::Violated,
             _ if all_fired => Verdict::Ok,
             _ => Verdict::Void,
         };

@@ -1,7 +1,7 @@
 //! What is done to the processes of a run, in order.
 
 use super::servers::{ROLES, Role};
-use super::settings::Settings;
+use super::settings::{Mode, Settings};
 use fastrand::Rng;
 use std::time::Duration;
 
@@ -17,11 +17,16 @@ const POINTS: [(&str, u64); 8] = [
     ("set-back", 1),
 ];
 
+/// Those of them where it matters whether effects go to tables.
+const OF_EFFECTS: [&str; 2] = ["between-effects", "applied"];
+
 /// Those that only one guarantee has.
 const AT_LEAST_ONCE: [(&str, u64); 1] = [("marked", 100)];
 const ATOMIC: [(&str, u64); 2] = [("decided", 200), ("recovering", 2)];
 
-const UNDOABLE: [(&str, u64); 5] = [
+const DATABASE: [(&str, u64); 3] = [("begun", 200), ("decided", 200), ("recovering", 2)];
+
+const PREPARED: [(&str, u64); 5] = [
     ("begun", 100),
     ("prepared", 100),
     ("decided", 100),
@@ -36,6 +41,8 @@ pub(super) enum Blow {
     KillRuntime,
     /// SIGKILL of nats-server.
     KillServer,
+    /// SIGKILL of PostgreSQL.
+    KillDatabase,
     /// SIGSTOP of the runtime, and SIGCONT after this time.
     StopRuntime(Duration),
     /// SIGSTOP of nats-server, and SIGCONT after this time.
@@ -76,12 +83,17 @@ impl Schedule {
     pub(super) fn of(settings: &Settings) -> Self {
         let mut rng = Rng::with_seed(settings.seed);
         let mut blows = Vec::new();
-        let own: &[(&str, u64)] = match settings.guarantee.as_str() {
-            "atomic" if settings.merges => &UNDOABLE,
-            "atomic" => &ATOMIC,
+        let own: &[(&str, u64)] = match (settings.guarantee.as_str(), settings.mode) {
+            ("atomic", Mode::Changes | Mode::Databases) => &PREPARED,
+            ("atomic", Mode::Database) => &DATABASE,
+            ("atomic", Mode::Records) => &ATOMIC,
             _ => &AT_LEAST_ONCE,
         };
-        for (point, most) in POINTS.iter().chain(own) {
+        let with_tables = matches!(settings.mode, Mode::Database | Mode::Databases);
+        let is_short = with_tables && settings.hits == 1;
+        let common = POINTS.iter();
+        let common = common.filter(|(point, _)| !is_short || OF_EFFECTS.contains(point));
+        for (point, most) in common.chain(own) {
             for _ in 0..settings.hits {
                 let most = (*most).min(settings.events / 300);
                 blows.push(death(point, most, &mut rng));
@@ -94,6 +106,11 @@ impl Schedule {
         if settings.nodes == 1 {
             for _ in 0..per(5_000, 3) {
                 blows.push(Blow::KillServer);
+            }
+        }
+        if with_tables {
+            for _ in 0..per(5_000, 3) {
+                blows.push(Blow::KillDatabase);
             }
         }
         for _ in 0..per(20_000, 1) {

@@ -3,6 +3,20 @@
 use super::schedule::Schedule;
 use std::path::{Path, PathBuf};
 
+/// How effects are made atomic, which depends on where they go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Streams and a bucket: the decision says it all.
+    Records,
+    /// `MODES=B`: a database and a stream. The database decides.
+    Database,
+    /// `MODES=C`: two databases and a stream. They prepare.
+    Databases,
+    /// `MODES=D`: as the first, with an entry that is merged into, which has to be taken back when the
+    /// rest fails.
+    Changes,
+}
+
 /// The settings of a run.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -20,8 +34,8 @@ pub(super) struct Settings {
     pub(super) nodes: u64,
     /// What the pipeline promises.
     pub(super) guarantee: String,
-    /// Whether one of the targets is merged into, which has to be taken back when the rest fails.
-    pub(super) merges: bool,
+    /// How that is done.
+    pub(super) mode: Mode,
     /// A promise that the program breaks, to see that the judge notices.
     pub(super) broken: Option<String>,
     /// Where the logs of the runtimes are kept; none: nowhere.
@@ -40,7 +54,7 @@ impl Default for Settings {
             partitions: 0,
             nodes: 1,
             guarantee: "at-least-once".to_owned(),
-            merges: false,
+            mode: Mode::Records,
             broken: None,
             logs: None,
             schedule: None,
@@ -68,7 +82,13 @@ impl Settings {
             nodes,
             guarantee: std::env::var("CHAOS_GUARANTEE").unwrap_or(default.guarantee),
             logs: std::env::var_os("CHAOS_LOGS").map(PathBuf::from),
-            merges: std::env::var("CHAOS_MODES").is_ok_and(|modes| modes == "D"),
+            mode: match std::env::var("CHAOS_MODES").unwrap_or_default().as_str() {
+                "" | "A" => Mode::Records,
+                "B" => Mode::Database,
+                "C" => Mode::Databases,
+                "D" => Mode::Changes,
+                other => panic!("MODES={other}: there are A, B, C and D"),
+            },
             ..default
         }
     }

@@ -1,5 +1,6 @@
 //! A run: events come in, processes are killed and stopped, and in the end the judge looks.
 
+use super::ground::Ground;
 use super::publisher::Publisher;
 use super::report::{Dealt, Report, Verdict};
 use super::schedule::{self, Blow, Schedule};
@@ -32,6 +33,7 @@ struct Storm<'a> {
     settings: &'a Settings,
     env: &'a TestEnv,
     servers: &'a Servers,
+    ground: &'a Ground<'a>,
     publisher: &'a Publisher,
     rng: Rng,
     config: PathBuf,
@@ -46,10 +48,11 @@ struct Storm<'a> {
 pub(super) async fn run(settings: &Settings) -> Report {
     let began = Instant::now();
     let (servers, env) = Servers::start(settings).await;
+    let ground = Ground::prepare(&env, &servers, settings).await;
     let events = workload::events(settings);
     let publisher = Publisher::new(servers.connect().await);
     let config = settings.logs(env.folder()).join("chaos.toml");
-    let text = env.text(&workload::config(settings));
+    let text = env.text(&workload::config(settings, &ground.targets()));
     std::fs::write(&config, text).unwrap();
     let schedule = settings.schedule.clone();
     let schedule = schedule.unwrap_or_else(|| Schedule::of(settings));
@@ -57,6 +60,7 @@ pub(super) async fn run(settings: &Settings) -> Report {
         settings,
         env: &env,
         servers: &servers,
+        ground: &ground,
         publisher: &publisher,
         rng: Rng::with_seed(settings.seed),
         config,
@@ -66,16 +70,10 @@ pub(super) async fn run(settings: &Settings) -> Report {
         dealt: Dealt::nothing_of(&schedule),
     };
     servers.stream(&env, "SRC", "src.>", false).await;
-    if settings.guarantee == "atomic" {
-        // Nothing but the decisions may hold a second effect back.
-        for (name, subject) in [("SEARCH", "search.>"), ("AUDIT", "audit.>")] {
-            servers.stream(&env, name, subject, true).await;
-        }
-    }
     let (last, ()) = tokio::join!(storm.blow(schedule), publisher.run(&events));
     let unfinished = storm.calm(last).await;
     let dealt = storm.dealt;
-    let found = judge::judge(&env, &events).await;
+    let found = judge::judge(&env, &ground.held().await, &events).await;
     let report = Report {
         guarantee: settings.guarantee.clone(),
         scenario: "kill",
@@ -89,6 +87,7 @@ pub(super) async fn run(settings: &Settings) -> Report {
         phantoms: found.phantoms,
         torn: found.torn,
         order_violations: found.order_violations,
+        open: found.open,
         unfinished,
         seconds: began.elapsed().as_secs(),
         verdict: Verdict::Void,
@@ -214,6 +213,10 @@ impl Storm<'_> {
                 self.servers.only().kill();
                 self.dealt.kill("nats");
                 self.servers.only().restart().await;
+            }
+            Blow::KillDatabase => {
+                self.ground.strike().await;
+                self.dealt.kill("postgres");
             }
             Blow::StopRuntime(time) => {
                 running.pause();

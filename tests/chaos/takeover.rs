@@ -1,6 +1,7 @@
 //! A run in which two runtimes share the partitions of one pipeline, and one of them is killed again
 //! and again while events come in: how soon the other one works on what was the dead one's.
 
+use super::ground::Ground;
 use super::publisher::Publisher;
 use super::report::{Dealt, Report, Shares, Verdict};
 use super::servers::Servers;
@@ -55,7 +56,8 @@ pub(super) async fn run(settings: &Settings) -> Report {
     let events = workload::events(settings);
     let publisher = Publisher::new(servers.connect().await);
     let config = settings.logs(env.folder()).join("chaos.toml");
-    let text = env.text(&workload::config(settings));
+    let ground = Ground::prepare(&env, &servers, settings).await;
+    let text = env.text(&workload::config(settings, &ground.targets()));
     std::fs::write(&config, text).unwrap();
     servers.stream(&env, "SRC", "src.>", false).await;
     let mut takeover = Takeover {
@@ -73,7 +75,7 @@ pub(super) async fn run(settings: &Settings) -> Report {
         let took = took(&env, &events, kill, shares.partitions).await;
         shares.add(took);
     }
-    let found = judge::judge(&env, &events).await;
+    let found = judge::judge(&env, &ground.held().await, &events).await;
     let mut dealt = Dealt::default();
     kills.iter().for_each(|_| dealt.kill("runtime"));
     let report = Report {
@@ -89,6 +91,7 @@ pub(super) async fn run(settings: &Settings) -> Report {
         phantoms: found.phantoms,
         torn: found.torn,
         order_violations: found.order_violations,
+        open: found.open,
         unfinished,
         seconds: began.elapsed().as_secs(),
         verdict: Verdict::Void,

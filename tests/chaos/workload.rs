@@ -1,6 +1,6 @@
 //! The events of a run: the same for the same seed.
 
-use super::settings::Settings;
+use super::settings::{Mode, Settings};
 use crate::harness::Ce;
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -50,28 +50,18 @@ const CONFIG: &str = r#"
 [plugins.probe]
 path = "${PROBE}"
 
-[targets.crm]
-kind = "kv"
-bucket = "crm"
-create = true
-
+TARGETS
 [targets.search]
 kind = "subject"
 subject = "search.{key}"
 stream = "SEARCH"
 create = true
 
-[targets.audit]
-kind = "subject"
-subject = "audit.{key}"
-stream = "AUDIT"
-create = true
-
 [pipelines.p]
 source = { stream = "SRC", subjects = ["src.>"], create = true, ack_wait = "2s" }
 key = "json:/key"
 stages = ["probe"]
-to = [{ target = "search" }, { target = "crm" }, { target = "audit" }]
+to = [{ target = "search" }, { target = "crm" }, { target = "audit", operation = "append" }]
 guarantee = "GUARANTEE"
 dedupe = { horizon = "1h" }
 lease = "LEASE"
@@ -79,11 +69,13 @@ retry = { attempts = 50, backoff = "5ms..200ms" }
 limits = { events = 512 }
 "#;
 
-/// The same with what it promises, and shared out where the run asks for it.
-pub(super) fn config(settings: &Settings) -> String {
+/// The same with what it promises, with these targets beside `search`, and shared out where the run asks
+/// for it.
+pub(super) fn config(settings: &Settings, targets: &str) -> String {
     let mut config = CONFIG.replace("GUARANTEE", &settings.guarantee);
     config = config.replace("LEASE", &format!("{LEASE:?}"));
-    if settings.merges {
+    config = config.replace("TARGETS", targets);
+    if settings.mode == Mode::Changes {
         let merged = "{ target = \"crm\", operation = \"merge\" }";
         config = config.replace("{ target = \"crm\" }", merged);
     }

@@ -1,0 +1,168 @@
+//! Where the effects of a run go: streams and a bucket, or tables instead of some of them.
+
+use super::servers::Servers;
+use super::settings::{Mode, Settings};
+use crate::harness::{Message, Postgres, TestEnv};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The database of the second table, where there are two.
+const SECOND: &str = "second";
+/// For the tables of `crm`, and of `audit`, which keeps them in order.
+const CRM: &str = "CREATE TABLE crm (id text PRIMARY KEY, data jsonb)";
+const AUDIT: &str = "CREATE TABLE audit (n bigserial PRIMARY KEY, data jsonb)";
+/// How many transactions may be prepared at once.
+const N_PREPARED: u32 = 64;
+
+/// The ground of a run.
+pub(super) struct Ground<'a> {
+    env: &'a TestEnv,
+    mode: Mode,
+    server: Option<Postgres>,
+}
+
+/// What lies there in the end.
+pub(super) struct Held {
+    /// What `search` has taken, in order.
+    pub(super) search: Vec<Value>,
+    /// What `audit` has taken, in order.
+    pub(super) audit: Vec<Value>,
+    /// The dead letters.
+    pub(super) letters: Vec<Value>,
+    /// The entities of `crm`.
+    pub(super) entries: BTreeMap<String, String>,
+    /// Transactions that have not ended: prepared in a database, or open on the log.
+    pub(super) open: Vec<String>,
+}
+
+impl<'a> Ground<'a> {
+    pub(super) async fn prepare(env: &'a TestEnv, servers: &Servers, settings: &Settings) -> Self {
+        let mode = settings.mode;
+        let server = match mode {
+            Mode::Records | Mode::Changes => None,
+            Mode::Database => Some(Postgres::start(0).await),
+            Mode::Databases => Some(Postgres::start(N_PREPARED).await),
+        };
+        if let Some(server) = &server {
+            server.sql("postgres", CRM).await;
+            if mode == Mode::Databases {
+                let database = format!("CREATE DATABASE {SECOND}");
+                server.sql("postgres", &database).await;
+            }
+            server.sql(database_of_audit(mode), AUDIT).await;
+        }
+        if settings.guarantee == "atomic" {
+            // Nothing but the decisions may hold a second effect back.
+            servers.stream(env, "SEARCH", "search.>", true).await;
+            if server.is_none() {
+                servers.stream(env, "AUDIT", "audit.>", true).await;
+            }
+        }
+        Self { env, mode, server }
+    }
+
+    /// The targets `crm` and `audit`.
+    pub(super) fn targets(&self) -> String {
+        let Some(server) = &self.server else {
+            return KV_AND_STREAM.to_owned();
+        };
+        let (crm, audit) = (
+            server.url("postgres"),
+            server.url(database_of_audit(self.mode)),
+        );
+        let table = |name: &str, url: &str, key: &str| {
+            format!(
+                "[targets.{name}]\nkind = \"postgres\"\nurl = \"{url}\"\ntable = \"{name}\"\n{key}\
+                 create = true\ntimeout = \"2s\"\n\n"
+            )
+        };
+        [
+            table("crm", &crm, "key = \"id\"\n"),
+            table("audit", &audit, ""),
+        ]
+        .concat()
+    }
+
+    /// Kills the server of the databases and starts it again.
+    pub(super) async fn strike(&self) {
+        if let Some(server) = &self.server {
+            server.kill();
+            server.restart().await;
+        }
+    }
+
+    pub(super) async fn held(&self) -> Held {
+        let messages = async |stream| {
+            let messages = self.env.messages(stream).await;
+            messages.iter().map(Message::json).collect::<Vec<_>>()
+        };
+        let (audit, entries, mut open) = match &self.server {
+            Some(server) => self.rows(server).await,
+            None => (
+                messages("AUDIT").await,
+                self.env.kv("crm").await,
+                Vec::new(),
+            ),
+        };
+        open.extend(self.open_logs().await);
+        Held {
+            search: messages("SEARCH").await,
+            audit,
+            letters: messages("SYNCLINE_DLQ").await,
+            entries,
+            open,
+        }
+    }
+
+    async fn rows(&self, server: &Postgres) -> (Vec<Value>, BTreeMap<String, String>, Vec<String>) {
+        let text = "SELECT data FROM audit ORDER BY n";
+        let audit = server.sql(database_of_audit(self.mode), text).await;
+        let audit = audit.into_iter().flatten().flatten();
+        let audit = audit.map(|data| serde_json::from_str(&data).unwrap());
+        let entries = server.sql("postgres", "SELECT id, data FROM crm").await;
+        let entries = entries.into_iter().map(|row| {
+            let [id, data] = <[Option<String>; 2]>::try_from(row).unwrap();
+            (id.unwrap(), data.unwrap())
+        });
+        let prepared = "SELECT gid FROM pg_prepared_xacts";
+        let prepared = server.sql("postgres", prepared).await;
+        let prepared = prepared.into_iter().flatten().flatten();
+        (audit.collect(), entries.collect(), prepared.collect())
+    }
+
+    async fn open_logs(&self) -> Vec<String> {
+        if self.env.js.get_stream("TX").await.is_err() {
+            return Vec::new();
+        }
+        let mut last = BTreeMap::new();
+        for message in self.env.messages("TX").await {
+            if message.subject.starts_with("tx.log.") {
+                let line = message.payload.split(|byte| *byte == b'\n').next().unwrap();
+                let head: Value = serde_json::from_slice(line).unwrap();
+                last.insert(message.subject.clone(), head["state"].clone());
+            }
+        }
+        last.retain(|_, state| state == "PREPARING");
+        last.into_keys().collect()
+    }
+}
+
+fn database_of_audit(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Databases => SECOND,
+        _ => "postgres",
+    }
+}
+
+const KV_AND_STREAM: &str = r#"
+[targets.crm]
+kind = "kv"
+bucket = "crm"
+create = true
+
+[targets.audit]
+kind = "subject"
+subject = "audit.{key}"
+stream = "AUDIT"
+create = true
+"#;
