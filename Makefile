@@ -46,7 +46,8 @@ bench: ## Syncline against a bare forwarder; JSON=1 prints one JSON object as th
 	@unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS; $(BUILD_GUEST) $(addprefix --package ,$(notdir $(wildcard plugins/*)))
 	@unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS; $(BUILD_GUEST) --manifest-path tests/guests/bench/Cargo.toml
 	@$(CARGO_TARGET_DIR)/release/syncline bench $(if $(JSON),--json) --plugins $(GUESTS) \
-		--plugin $(GUESTS)/bench_json.wasm --echo $(GUESTS)/bench_echo.wasm
+		--plugin $(GUESTS)/bench_json.wasm --echo $(GUESTS)/bench_echo.wasm \
+		--slow $(GUESTS)/bench_slow.wasm
 
 EVENTS ?= 20000
 SEED ?= 1

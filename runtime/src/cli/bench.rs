@@ -1,8 +1,10 @@
 //! `syncline bench`: a pipeline against a bare forwarder, on one server, in one run.
 
 mod calls;
+mod example;
 mod figures;
 mod forwarder;
+mod hot;
 mod idle;
 mod lap;
 mod latency;
@@ -67,6 +69,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE.wasm")]
     echo: Option<PathBuf>,
 
+    /// The plugin that takes long over the events of one key: tests/guests/bench/slow
+    #[arg(long, value_name = "FILE.wasm")]
+    slow: Option<PathBuf>,
+
     /// The folder with the components of plugins/, for the memory at rest
     #[arg(long, value_name = "DIR")]
     plugins: Option<PathBuf>,
@@ -101,5 +107,6 @@ async fn measure(args: &Args, place: &Place, printer: &Printer) -> anyhow::Resul
     Box::pin(rounds::measure(args, place, printer, &mut figures)).await?;
     printer.note(&format!("latency at {} events per second ..", args.rate));
     Box::pin(latency::measure(args, place, &mut figures)).await?;
+    Box::pin(hot::measure(args, place, printer, &mut figures)).await?;
     Ok(figures)
 }

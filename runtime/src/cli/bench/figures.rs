@@ -12,6 +12,10 @@ pub(super) struct Figures {
     pub(super) forwarder_eps: Option<f64>,
     /// Microseconds of processor time for an event, the server's included; not of a foreign server.
     pub(super) forwarder_cpu_us: Option<f64>,
+    /// Events per second as the examples of async-nats would forward.
+    pub(super) forwarder_example_eps: Option<f64>,
+    /// The forwarder's turns, each against that of the examples before it.
+    pub(super) ratio_forwarder_example: Option<f64>,
     /// The forwarder's turns, each against the one before: how much the ground moves.
     pub(super) forwarder_aa_ratio: Option<f64>,
     /// The least and the greatest of those.
@@ -36,6 +40,12 @@ pub(super) struct Figures {
     pub(super) p50_us: Option<u64>,
     /// The same for the slowest of a hundred.
     pub(super) p99_us: Option<u64>,
+    /// The same, of events without a hot key among them.
+    pub(super) calm_p99_us: Option<f64>,
+    /// The same, of those beside a hot key, over whose events the plugin takes 50 ms.
+    pub(super) hot_key_p99_us: Option<f64>,
+    /// The second turns, each against the first before it.
+    pub(super) ratio_hot_key: Option<f64>,
     /// One call that echoes 1 KiB, nanoseconds.
     pub(super) call_ns: Option<f64>,
     /// One call of the JSON transform.

@@ -6,21 +6,37 @@ use super::pipeline;
 use super::place::{self, Place};
 use super::streams::{Track, order};
 use async_nats::jetstream::consumer::{DeliverPolicy, pull::OrderedConfig};
+use bytes::Bytes;
 use futures::StreamExt as _;
 use hdrhistogram::Histogram;
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 use syncline::event::{EventId, reserved};
 use tokio::time::Instant;
 
 /// How long events are sent.
 const SECONDS: u32 = 5;
+/// The key of the events that the plugin takes long over.
+const HOT: &str = "hot";
+/// What tells it to.
+const SLOW: Bytes = Bytes::from_static(b"slow");
 /// How often: finer than the timer's own grain makes no sense.
 const TICKS_PER_SECOND: u32 = 1_000;
 /// Part of the events that only warm up.
 const WARM_UP: u64 = 5;
 
-/// Sends events at the rate, whatever becomes of them, and compares the server's timestamps.
+/// Events at a rate, on their way through a pipeline.
+pub(super) struct Flow<'a> {
+    /// The pipeline's plugin.
+    pub(super) plugin: Option<&'a Path>,
+    /// How long they are sent.
+    pub(super) seconds: u32,
+    /// Of how many events one is of the hot key, which is not measured; none: no event is.
+    pub(super) hot: Option<u64>,
+}
+
+/// The latency of the pipeline that the throughput is measured with.
 ///
 /// # Errors
 /// When an event does not arrive.
@@ -29,39 +45,62 @@ pub(super) async fn measure(
     place: &Place,
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
+    let flow = Flow {
+        plugin: args.plugin.as_deref(),
+        seconds: SECONDS,
+        hot: None,
+    };
+    let histogram = histogram(args, place, &flow).await?;
+    figures.p50_us = Some(histogram.value_at_quantile(0.5));
+    figures.p99_us = Some(histogram.value_at_quantile(0.99));
+    Ok(())
+}
+
+/// Sends events at the rate, whatever becomes of them, and compares the server's timestamps.
+///
+/// # Errors
+/// When an event does not arrive.
+pub(super) async fn histogram(
+    args: &Args,
+    place: &Place,
+    flow: &Flow<'_>,
+) -> anyhow::Result<Histogram<u64>> {
     let source = Track::lay(place, "live").await?;
     let target = Track::lay(place, "effects").await?;
     let tracks = (&source, &target);
     let promises = pipeline::AT_LEAST_ONCE;
-    let app = pipeline::build(place, args.plugin.as_deref(), tracks, promises).await?;
+    let app = pipeline::build(place, flow.plugin, tracks, promises).await?;
     let running = pipeline::start(app);
-    let n_events = u64::from(args.rate) * u64::from(SECONDS);
-    send(args, place, &source, n_events).await?;
+    let n_events = u64::from(args.rate) * u64::from(flow.seconds);
+    send(args, place, &source, flow).await?;
     target.expect(n_events).await?;
     running.end().await?;
     let histogram = compare(&source, &target, n_events).await?;
-    figures.p50_us = Some(histogram.value_at_quantile(0.5));
-    figures.p99_us = Some(histogram.value_at_quantile(0.99));
     source.lift().await?;
-    target.lift().await
+    target.lift().await?;
+    Ok(histogram)
 }
 
 /// Sends without waiting for anything: a slow runtime does not slow the events down.
-async fn send(args: &Args, place: &Place, source: &Track, n_events: u64) -> anyhow::Result<()> {
+async fn send(args: &Args, place: &Place, source: &Track, flow: &Flow<'_>) -> anyhow::Result<()> {
     let client = place::connect(&place.url).await?;
     let begun = Instant::now();
     let mut number = 0;
-    for tick in 1..=SECONDS * TICKS_PER_SECOND {
+    for tick in 1..=flow.seconds * TICKS_PER_SECOND {
         let due = u64::from(tick) * u64::from(args.rate) / u64::from(TICKS_PER_SECOND);
-        while number < due.min(n_events) {
-            let (key, order) = order(number, args);
-            client.publish(source.subject(&key), order).await?;
+        while number < due {
+            let is_hot = flow.hot.is_some_and(|rare| number % rare == rare / 2);
+            let (key, data) = match is_hot {
+                true => (HOT.to_owned(), SLOW),
+                false => order(number, args),
+            };
+            client.publish(source.subject(&key), data).await?;
             number += 1;
         }
         tokio::time::sleep_until(begun + Duration::from_secs(1) * tick / TICKS_PER_SECOND).await;
     }
     client.flush().await?;
-    source.expect(n_events).await
+    source.expect(number).await
 }
 
 /// How long each event took, without the first ones.
@@ -72,7 +111,8 @@ async fn compare(source: &Track, target: &Track, n_events: u64) -> anyhow::Resul
     while let Some(message) = events.next().await {
         let message = message?;
         let place = message.info().map_err(|error| anyhow::anyhow!(error))?;
-        if place.stream_sequence > n_events / WARM_UP {
+        let is_hot = message.subject.as_str() == source.subject(HOT);
+        if place.stream_sequence > n_events / WARM_UP && !is_hot {
             // As the runtime names a message that brings no id of its own.
             let name = format!("nats://{}/{}", source.name, message.subject);
             let number = format!("{}:{}@{created}", source.name, place.stream_sequence);

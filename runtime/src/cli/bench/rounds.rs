@@ -3,14 +3,15 @@
 use super::super::print::Printer;
 use super::Args;
 use super::figures::{Figures, median, range, rounded};
-use super::forwarder::forward;
 use super::lap::Lap;
 use super::pipeline::{self, AT_LEAST_ONCE, DEDUPE, carry};
 use super::place::Place;
 use super::streams::Track;
+use super::{example, forwarder};
 
-/// Turns with and without `dedupe`, at most.
+/// Turns with and without `dedupe`, at most, and of the examples.
 const DEDUPE_ROUNDS: u32 = 3;
+const EXAMPLE_ROUNDS: u32 = 3;
 
 /// Both sides in turns, the forwarder first and last: each turn of the pipeline is compared with
 /// the forwarder's before and after it, each of the forwarder's with its next.
@@ -35,7 +36,6 @@ pub(super) async fn measure(
     turn.forwarder().await?;
     turn.pipeline(AT_LEAST_ONCE).await?;
     let (mut forwarder, mut pipeline) = (vec![turn.forwarder().await?], Vec::new());
-    let mut deduped = Vec::new();
     for round in 1..=args.rounds {
         let ours = turn.pipeline(AT_LEAST_ONCE).await?;
         let bare = turn.forwarder().await?;
@@ -43,23 +43,50 @@ pub(super) async fn measure(
         pipeline.push(ours);
         forwarder.push(bare);
     }
-    for _ in 0..args.rounds.min(DEDUPE_ROUNDS) {
+    compare(&forwarder, &pipeline, figures);
+    compare_dedupe(&turn, printer, figures).await?;
+    compare_examples(&turn, printer, figures).await?;
+    turn.source.lift().await?;
+    figures.all_arrived = true;
+    Ok(())
+}
+
+/// The pipeline with and without `dedupe`, in turns.
+async fn compare_dedupe(
+    turn: &Turn<'_>,
+    printer: &Printer,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let (mut rates, mut ratios) = (Vec::new(), Vec::new());
+    for _ in 0..turn.args.rounds.min(DEDUPE_ROUNDS) {
         let without = turn.pipeline(AT_LEAST_ONCE).await?;
         let with = turn.pipeline(DEDUPE).await?;
-        pipeline::forget(place).await?;
+        pipeline::forget(turn.place).await?;
         printer.note(&format!("dedupe: with {with}, without {without}"));
-        deduped.push((with, without));
+        rates.push(with.rate);
+        ratios.push(with.rate / without.rate);
     }
-    turn.source.lift().await?;
-    compare(&forwarder, &pipeline, figures);
-    let rates: Vec<_> = deduped.iter().map(|(with, _)| with.rate).collect();
     figures.dedupe_eps = median(&rates).map(f64::round);
-    let ratios: Vec<_> = deduped
-        .iter()
-        .map(|(with, without)| with.rate / without.rate)
-        .collect();
     figures.ratio_dedupe = median(&ratios).map(|ratio| rounded(ratio, 3));
-    figures.all_arrived = true;
+    Ok(())
+}
+
+/// The forwarder and the examples of async-nats, in turns.
+async fn compare_examples(
+    turn: &Turn<'_>,
+    printer: &Printer,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let (mut rates, mut ratios) = (Vec::new(), Vec::new());
+    for _ in 0..turn.args.rounds.min(EXAMPLE_ROUNDS) {
+        let example = turn.example().await?;
+        let bare = turn.forwarder().await?;
+        printer.note(&format!("forwarder {bare}, as the examples {example}"));
+        rates.push(example.rate);
+        ratios.push(bare.rate / example.rate);
+    }
+    figures.forwarder_example_eps = median(&rates).map(f64::round);
+    figures.ratio_forwarder_example = median(&ratios).map(|ratio| rounded(ratio, 3));
     Ok(())
 }
 
@@ -101,7 +128,16 @@ impl Turn<'_> {
     async fn forwarder(&self) -> anyhow::Result<Lap> {
         let target = Track::lay(self.place, "forwarded").await?;
         let (url, n_events) = (&self.place.url, self.args.events);
-        let lap = Box::pin(forward(url, &self.source, &target, n_events)).await?;
+        let lap = Box::pin(forwarder::forward(url, &self.source, &target, n_events)).await?;
+        self.check(target).await?;
+        Ok(lap)
+    }
+
+    /// That of the examples.
+    async fn example(&self) -> anyhow::Result<Lap> {
+        let target = Track::lay(self.place, "by_example").await?;
+        let (url, n_events) = (&self.place.url, self.args.events);
+        let lap = Box::pin(example::forward(url, &self.source, &target, n_events)).await?;
         self.check(target).await?;
         Ok(lap)
     }
