@@ -14,7 +14,7 @@ GUESTS_DIR := $(CARGO_TARGET_DIR)/guests-build
 GUESTS := $(GUESTS_DIR)/wasm32-wasip2/guest
 BUILD_GUEST := cargo build --locked --profile guest --target wasm32-wasip2 --target-dir $(GUESTS_DIR)
 
-.PHONY: help demo test lint cases bench chaos build setup clean
+.PHONY: help demo test lint cases bench chaos soak build setup clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -67,6 +67,18 @@ chaos: build ## kill -9 of everything under load, and a judge; EVENTS=n SEED=n H
 		chaos::$(CHAOS_TEST) || failed=1; \
 	if [ -f $(CARGO_TARGET_DIR)/chaos.json ]; then \
 		$(if $(JSON),cat,python3 -m json.tool) $(CARGO_TARGET_DIR)/chaos.json; fi; exit $${failed:-0}
+
+DURATION ?= 600
+STALL ?= 60
+
+soak: build ## events at full rate while a target stalls, and the memory; DURATION=seconds STALL=seconds JSON=1
+	@.ci/setup test
+	@rm -f $(CARGO_TARGET_DIR)/soak.json
+	@SOAK_SECONDS=$(DURATION) SOAK_STALL=$(STALL) SOAK_REPORT=$(CARGO_TARGET_DIR)/soak.json \
+		cargo test --locked --workspace --test system -- --exact \
+		soak::memory_stays_as_it_is_while_a_target_stalls || failed=1; \
+	if [ -f $(CARGO_TARGET_DIR)/soak.json ]; then \
+		$(if $(JSON),cat,python3 -m json.tool) $(CARGO_TARGET_DIR)/soak.json; fi; exit $${failed:-0}
 
 build: ## the syncline binary
 	@.ci/setup build

@@ -32,6 +32,7 @@ mod postgres;
 mod replay;
 mod routing;
 mod sdk;
+mod soak;
 mod standby;
 mod state;
 mod stop;
