@@ -26,6 +26,7 @@ mod isolation;
 mod languages;
 mod nats;
 mod ordering;
+mod parking;
 mod partitions;
 mod pause;
 mod postgres;

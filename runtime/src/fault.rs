@@ -22,6 +22,9 @@ pub enum Point {
     LetterPending,
     /// Its dead letter is stored; the event is not answered for.
     LetterStored,
+    /// With `park-key`: a replayed event has ended and holds its key no more, what waits behind it was not let
+    /// go.
+    Closed,
     /// Answers were handed to the connection.
     Answered,
     /// With `atomic`: the decision is written, and nothing of it is carried out.
@@ -51,6 +54,8 @@ pub enum Promise {
     LetterFirst,
     /// With `dedupe`, an event that has ended is not begun again.
     Dedupe,
+    /// With `park-key`, later events of a key wait behind one that failed.
+    Hold,
     /// With `atomic`, a decision is made only where none was made before.
     MarkerCas,
     /// With `atomic`, what was changed before a decision that was not made is changed back.
@@ -85,7 +90,7 @@ pub struct FaultError {
     why: &'static str,
 }
 
-const POINTS: [(&str, Point); 15] = [
+const POINTS: [(&str, Point); 16] = [
     ("taken", Point::Taken),
     ("thought", Point::Thought),
     ("between-effects", Point::BetweenEffects),
@@ -93,6 +98,7 @@ const POINTS: [(&str, Point); 15] = [
     ("marked", Point::Marked),
     ("letter-pending", Point::LetterPending),
     ("letter-stored", Point::LetterStored),
+    ("closed", Point::Closed),
     ("answered", Point::Answered),
     ("set-back", Point::SetBack),
     ("shared-out", Point::SharedOut),
@@ -103,11 +109,12 @@ const POINTS: [(&str, Point); 15] = [
     ("undoing", Point::Undoing),
 ];
 
-const PROMISES: [(&str, Promise); 8] = [
+const PROMISES: [(&str, Promise); 9] = [
     ("order", Promise::Order),
     ("answer-last", Promise::AnswerLast),
     ("letter-first", Promise::LetterFirst),
     ("dedupe", Promise::Dedupe),
+    ("hold", Promise::Hold),
     ("marker-cas", Promise::MarkerCas),
     ("undo", Promise::Undo),
     ("barrier", Promise::Barrier),

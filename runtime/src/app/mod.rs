@@ -373,7 +373,7 @@ impl Shared {
         pipeline: &Arc<Pipeline>,
         (shutdown, gauge): (&Shutdown, &Gauge),
     ) -> Result<Vec<Post>, AppError> {
-        let replays = replays::of(&config.name, &self.dead_letters)?;
+        let replays = replays::of(&config.name)?;
         let members = match config.intake.lease {
             Some(length) => {
                 intake::prepare(&self.context, &config.intake, &replays).await?;
@@ -397,6 +397,7 @@ impl Shared {
                 config: config.intake.of_share(share),
                 pipeline: pipeline.clone(),
                 replays: replays.clone(),
+                dead_letters: self.dead_letters.clone(),
                 metrics: self.surroundings.metrics.pipeline(&config.name),
                 shutdown: shutdown.clone(),
                 gauge: gauge.clone(),

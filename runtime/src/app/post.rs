@@ -1,9 +1,11 @@
 //! A pipeline's post: who holds its lease works there, the others stand by.
 
 use super::AppError;
-use crate::event::Delivery;
+use super::replays::FromDeadLetters;
+use crate::dead_letter::DeadLetters;
+use crate::event::{Delivery, OrderingKey};
 use crate::intake::{self, Gate, Gauge, Handler, Intake, IntakeError, Replays};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Shift};
 use crate::shutdown::Shutdown;
 use crate::telemetry::PipelineMetrics;
 use crate::txn::{Lease, Tenure};
@@ -23,7 +25,7 @@ pub(super) struct Post {
     /// None: the source needs no lease.
     lease: Option<Lease>,
     /// Where it is our turn already.
-    opened: Option<(Tenure, Intake)>,
+    opened: Option<(Shift, Intake)>,
 }
 
 /// What work at a post needs.
@@ -32,6 +34,7 @@ pub(super) struct Parts {
     pub(super) config: intake::Config,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) replays: Replays,
+    pub(super) dead_letters: DeadLetters,
     pub(super) metrics: Arc<PipelineMetrics>,
     pub(super) shutdown: Shutdown,
     pub(super) gauge: Gauge,
@@ -67,8 +70,9 @@ impl Post {
         };
         let opened = match tenure {
             Some(tenure) => {
-                let intake = parts.open(&tenure).await?;
-                Some((tenure, intake))
+                let shift = parts.pipeline.shift(&tenure);
+                let intake = Box::pin(parts.open(&shift)).await?;
+                Some((shift, intake))
             }
             None => None,
         };
@@ -88,13 +92,14 @@ impl Post {
             opened,
         } = self;
         let mut drained = true;
-        if let Some((tenure, intake)) = opened {
-            drained = parts.run(lease.as_ref(), &tenure, intake, grace).await;
+        if let Some((shift, intake)) = opened {
+            drained = parts.run(lease.as_ref(), &shift, intake, grace).await;
         }
         let Some(lease) = lease else { return drained };
         while let Some(tenure) = lease.acquire(&parts.shutdown).await {
-            match parts.open(&tenure).await {
-                Ok(intake) => drained = parts.run(Some(&lease), &tenure, intake, grace).await,
+            let shift = parts.pipeline.shift(&tenure);
+            match Box::pin(parts.open(&shift)).await {
+                Ok(intake) => drained = parts.run(Some(&lease), &shift, intake, grace).await,
                 Err(error) => {
                     let pipeline = &parts.config.pipeline;
                     warn!(%pipeline, %error, "intake not opened, trying again");
@@ -108,17 +113,23 @@ impl Post {
 }
 
 impl Parts {
-    async fn open(&self, tenure: &Tenure) -> Result<Intake, IntakeError> {
-        let (pipeline, right) = (self.pipeline.clone(), tenure.clone());
+    async fn open(&self, shift: &Shift) -> Result<Intake, IntakeError> {
+        let tenure = shift.tenure();
+        let (pipeline, its) = (self.pipeline.clone(), shift.clone());
         let handler: Handler = Arc::new(move |delivery: Delivery| {
-            let (pipeline, right) = (pipeline.clone(), right.clone());
-            async move { pipeline.handle(delivery, &right).await }.boxed()
+            let (pipeline, its) = (pipeline.clone(), its.clone());
+            async move { pipeline.handle(delivery, &its).await }.boxed()
         });
         let parts = intake::Parts {
             metrics: self.metrics.clone(),
             shutdown: tenure.shutdown().clone(),
             handler,
             replays: self.replays.clone(),
+            recall: Arc::new(FromDeadLetters {
+                letters: self.dead_letters.clone(),
+                pipeline: self.pipeline.clone(),
+                shift: shift.clone(),
+            }),
             gate: Arc::new(OfTenure(tenure.clone())),
             gauge: self.gauge.clone(),
         };
@@ -128,10 +139,16 @@ impl Parts {
     async fn run(
         &self,
         lease: Option<&Lease>,
-        tenure: &Tenure,
+        shift: &Shift,
         intake: Intake,
         grace: Duration,
     ) -> bool {
+        let tenure = shift.tenure();
+        let takes = |subject: &str, key: &OrderingKey| match &self.config.partition {
+            Some(partition) => partition.takes(subject, || key.clone()),
+            // Whoever only writes events to their partitions holds none.
+            None => !self.config.shares_out(),
+        };
         let needed_elsewhere = async {
             if let Some(lease) = lease {
                 lease.needed_elsewhere(tenure.shutdown()).await;
@@ -140,13 +157,13 @@ impl Parts {
         };
         let work = async {
             // Before anything new is taken: what was decided comes before it.
-            match self.pipeline.recover(tenure).await {
+            match self.pipeline.recover(shift, &takes).await {
                 true => intake.run(grace).await,
                 false => true,
             }
         };
         let (drained, ()) = futures::join!(work, needed_elsewhere);
-        self.pipeline.leave_off(tenure).await;
+        self.pipeline.leave_off(shift).await;
         if !drained {
             warn!(pipeline = %self.config.pipeline, ?grace,
                 "events at work did not end in time: they come again");

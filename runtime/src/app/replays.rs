@@ -1,19 +1,37 @@
 //! Dead letters as the intake finds them.
 
-use crate::dead_letter::{self, DeadLetters};
+use crate::dead_letter::{self, Asked, DeadLetters};
 use crate::event::SubjectPattern;
 use crate::intake::{IntakeError, Recall, RecallAnswer, Replays};
+use crate::pipeline::{Pipeline, Shift};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use std::sync::Arc;
 
-struct FromDeadLetters(DeadLetters);
+/// Finds letters for those who work in one shift.
+pub(super) struct FromDeadLetters {
+    pub(super) letters: DeadLetters,
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) shift: Shift,
+}
 
 impl Recall for FromDeadLetters {
-    fn recall<'a>(&'a self, request: &'a [u8]) -> BoxFuture<'a, Result<RecallAnswer, String>> {
+    fn recall<'a>(
+        &'a self,
+        subject: &'a str,
+        request: &'a [u8],
+    ) -> BoxFuture<'a, Result<RecallAnswer, String>> {
         async move {
-            let recalled = self.0.recall(request).await;
-            recalled.map_err(|error| error.to_string())
+            let asked = self.letters.recall(subject, request).await;
+            let (closed, answer) = match asked.map_err(|error| error.to_string())? {
+                Asked::Recalled(recalled) => return Ok(Ok(Some(*recalled))),
+                Asked::Closed(rank, letter) => (Some((rank, letter)), Ok(None)),
+                Asked::Lost(held, why) => (held, Err(why)),
+            };
+            if let Some((rank, letter)) = closed {
+                self.pipeline.pass(&self.shift, &rank, letter).await;
+            }
+            Ok(answer)
         }
         .boxed()
     }
@@ -23,7 +41,7 @@ impl Recall for FromDeadLetters {
 ///
 /// # Errors
 /// When the pipeline's name cannot stand in a subject; the configuration lets no such name pass.
-pub(super) fn of(pipeline: &str, dead_letters: &DeadLetters) -> Result<Replays, IntakeError> {
+pub(super) fn of(pipeline: &str) -> Result<Replays, IntakeError> {
     let subjects: Result<SubjectPattern, String> = dead_letter::requests_for(pipeline).parse();
     let subjects = subjects.map_err(|fault| IntakeError::Source {
         pipeline: pipeline.to_owned(),
@@ -33,6 +51,5 @@ pub(super) fn of(pipeline: &str, dead_letters: &DeadLetters) -> Result<Replays, 
         stream: dead_letter::STREAM,
         durable: dead_letter::consumer_of(pipeline),
         subjects,
-        recall: Arc::new(FromDeadLetters(dead_letters.clone())),
     })
 }

@@ -12,7 +12,9 @@ use pick::Filter;
 use syncline::dead_letter::{DeadLetters, LetterSummary, Selection};
 
 /// What `dlq list` shows of each.
-const COLUMNS: [&str; 7] = ["id", "at", "reason", "key", "type", "attempts", "error"];
+const COLUMNS: [&str; 8] = [
+    "id", "at", "reason", "key", "state", "type", "attempts", "error",
+];
 
 /// Look at dead letters, handle them again, delete them: events that will not be tried again by
 /// themselves
@@ -124,11 +126,27 @@ fn row(letter: &LetterSummary) -> Vec<String> {
         &letter.at,
         letter.reason.as_str(),
         &letter.key,
+        state(letter),
         letter.event_type.as_deref().unwrap_or_default(),
         &letter.attempts.to_string(),
         &letter.error,
     ];
-    cells.map(cell).to_vec()
+    let mut cells = cells.map(cell).to_vec();
+    // Whole: it is what the other commands want.
+    if let Some(id) = cells.first_mut() {
+        id.clone_from(&letter.id);
+    }
+    cells
+}
+
+/// What it is to its key.
+fn state(letter: &LetterSummary) -> &'static str {
+    match (letter.holds_key, letter.waits()) {
+        _ if letter.replayed => "",
+        (true, true) => "waits",
+        (true, false) => "holds",
+        (false, _) => "",
+    }
 }
 
 async fn show(args: &ShowArgs, printer: &Printer) -> anyhow::Result<Exit> {

@@ -67,6 +67,7 @@ fn word(state: State) -> &'static str {
         State::Done => "DONE",
         State::Filtered => "FILTERED",
         State::Dead => "DEAD",
+        State::Parked => "PARKED",
         State::Aborted => "ABORTED",
         State::Heuristic => "HEURISTIC",
     }

@@ -34,10 +34,10 @@ pub(super) const GUARANTEES: [(&str, Option<Guarantee>); 2] = [
     ("atomic", Some(Guarantee::Atomic)),
 ];
 
-/// The words of `on_failure`; those without a value are not built yet.
+/// The words of `on_failure`.
 pub(super) const ON_FAILURE: [(&str, Option<OnFailure>); 3] = [
     ("dead-letter", Some(OnFailure::DeadLetter)),
-    ("park-key", None),
+    ("park-key", Some(OnFailure::ParkKey)),
     ("stop", Some(OnFailure::Stop)),
 ];
 
@@ -74,10 +74,21 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, around: Around<'_>) -> Option<
     let on_failure = section.read("on_failure", |entry| entry.choose(&ON_FAILURE));
     let on_failure = on_failure.unwrap_or(OnFailure::DeadLetter);
     let is_core = |intake: &intake::Config| matches!(intake.source, Source::Core { .. });
-    if on_failure == OnFailure::Stop && intake.as_ref().is_some_and(is_core) {
-        let why = "core NATS sends nothing again, so that the event it stops at would be lost: \
-            write \"dead-letter\"";
-        section.refuse(&["on_failure"], why);
+    if intake.as_ref().is_some_and(is_core) {
+        let why = match on_failure {
+            OnFailure::DeadLetter => None,
+            OnFailure::Stop => Some(
+                "core NATS sends nothing again, so that the event it stops at \
+                would be lost: write \"dead-letter\"",
+            ),
+            OnFailure::ParkKey => Some(
+                "core NATS gives events no place in an order, so that none \
+                can be kept while they wait: write \"dead-letter\"",
+            ),
+        };
+        if let Some(why) = why {
+            section.refuse(&["on_failure"], why);
+        }
     }
     if intake.as_ref().is_some_and(is_core) {
         let why = "a core NATS source has no lease: every runtime takes what it gets";

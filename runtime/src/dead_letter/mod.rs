@@ -1,13 +1,16 @@
 //! The waiting room: events that will not be tried again by themselves, stored whole.
 
+mod hold;
 mod purge;
+mod reading;
 mod record;
 mod replay;
 mod selection;
 mod stream;
 
+pub use hold::{Takes, id_of};
 pub use record::{Letter, LetterSummary};
-pub use replay::{Replayed, consumer_of, requests_for};
+pub use replay::{Asked, Replayed, consumer_of, requests_for};
 pub use selection::Selection;
 pub use stream::{DeadLetterError, DeadLetters, Draft};
 

@@ -15,7 +15,13 @@ impl DeadLetters {
     /// When it is not known to be deleted.
     pub async fn purge(&self, letter: &LetterSummary) -> Result<bool, DeadLetterError> {
         let attempted = format!("cannot delete the dead letter {}", letter.id);
-        if !letter.replayed && self.is_requested(letter, &attempted).await? {
+        // Said before it is done: a key that is held by what is gone would be held until the next start.
+        let is_ours = match (letter.replayed, letter.holds_key) {
+            (true, _) => true,
+            (false, true) => self.close_open(letter, &attempted).await?,
+            (false, false) => !self.is_requested(letter, &attempted).await?,
+        };
+        if !is_ours {
             return Ok(false);
         }
         let deleted = match self.stream().delete_message(letter.sequence).await {

@@ -1,6 +1,7 @@
 //! A dead letter as it is stored: the context as JSON, the original message whole.
 
-use crate::event::{Accepted, DeadLetter, DeadReason, Failure, Headers};
+use super::hold::{Line, id_of};
+use crate::event::{Accepted, DeadLetter, DeadReason, Failure, Headers, Hold, OrderingKey, Rank};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// A stored dead letter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Letter {
-    /// `PIPELINE.K`: the pipeline and the event's identity.
+    /// `PIPELINE.K`: the pipeline and the event's identity; `PIPELINE.K.COPY` of one that holds its key.
     pub id: String,
     /// The pipeline that gave the event up.
     pub pipeline: String,
@@ -23,6 +24,9 @@ pub struct Letter {
     pub error: String,
     /// The ordering key.
     pub key: String,
+    /// Whether later events of the key wait for it.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub holds_key: bool,
     /// CloudEvents `id`, where the message was an event.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub event_id: Option<String>,
@@ -96,9 +100,14 @@ pub struct LetterSummary {
     pub generation: u32,
     /// Whether it was asked to be replayed, so that it waits for nobody any more.
     pub replayed: bool,
+    /// See [`Letter::holds_key`].
+    pub holds_key: bool,
     /// Its position on the stream of dead letters.
     #[serde(skip)]
     pub sequence: u64,
+    /// See [`Letter::stream_created`] and [`Letter::sequence`].
+    #[serde(skip)]
+    pub source: (u64, u64),
     /// The position of the request for its replay.
     #[serde(skip)]
     pub request: Option<u64>,
@@ -116,13 +125,17 @@ impl Letter {
         };
         let original = &letter.original;
         Self {
-            id: format!("{}.{}", letter.pipeline, letter.id),
+            id: match letter.holds_key {
+                true => id_of(&letter.pipeline, &letter.id, &letter.rank()),
+                false => format!("{}.{}", letter.pipeline, letter.id),
+            },
             pipeline: letter.pipeline.clone(),
             generation: letter.generation,
             at,
             reason: letter.reason,
             error: letter.error.clone(),
             key: letter.key.clone(),
+            holds_key: letter.holds_key,
             event_id,
             event_source,
             event_type,
@@ -156,9 +169,69 @@ impl Letter {
             error: self.error.clone(),
             generation: self.generation,
             replayed: false,
+            holds_key: self.holds_key,
             sequence,
+            source: (self.stream_created, self.sequence),
             request: None,
             payload_object: self.payload_object.clone(),
         }
+    }
+
+    /// What it holds, being at this position on the stream.
+    pub(super) fn hold(&self, letter: u64) -> Option<Hold> {
+        self.holds_key.then(|| Hold {
+            rank: self.rank(),
+            letter,
+            generation: self.generation,
+            waits: self.waits(),
+        })
+    }
+
+    /// The header that says so without the body.
+    pub(super) fn line(&self) -> Option<Line> {
+        self.holds_key.then(|| Line {
+            rank: self.rank(),
+            generation: self.generation,
+            waits: self.waits(),
+            subject: self.subject.clone(),
+        })
+    }
+
+    fn rank(&self) -> Rank {
+        Rank {
+            key: OrderingKey::from(self.key.as_str()),
+            stream_created: self.stream_created,
+            sequence: self.sequence,
+        }
+    }
+
+    fn waits(&self) -> bool {
+        self.reason == DeadReason::Parked
+    }
+}
+
+impl LetterSummary {
+    /// Whether its event failed at nothing, and merely waits for an earlier one of its key.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.holds_key && self.reason == DeadReason::Parked
+    }
+
+    /// What sorts letters so that those of a key come in the order of the source where they hold it, and
+    /// else in the order in which they were stored.
+    #[must_use]
+    pub fn order(&self) -> (bool, (u64, u64), u64) {
+        let source = if self.holds_key { self.source } else { (0, 0) };
+        (self.holds_key, source, self.sequence)
+    }
+
+    /// Where its event stands in its key, if it holds that.
+    pub(super) fn rank(&self) -> Option<Rank> {
+        let (stream_created, sequence) = self.source;
+        self.holds_key.then(|| Rank {
+            key: OrderingKey::from(self.key.as_str()),
+            stream_created,
+            sequence,
+        })
     }
 }

@@ -1,19 +1,19 @@
 //! Dead letters on their JetStream stream: stored, listed, read.
 
+use super::hold::HEADER;
+use super::reading::Reading;
 use super::record::{Letter, LetterSummary};
-use super::replay::REPLAY_PREFIX;
+use super::replay::{REPLAY_PREFIX, Request};
 use super::{STREAM, SUBJECT_PREFIX, Selection};
 use crate::event::DeadLetter;
 use crate::provision::Provision;
 use async_nats::HeaderMap;
-use async_nats::jetstream::consumer::{self, DeliverPolicy, pull};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::object_store::{self, ObjectStore};
 use async_nats::jetstream::{self, stream};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use time::OffsetDateTime;
@@ -40,6 +40,8 @@ pub struct Draft {
     pub id: String,
     /// What it is known by: the same for every attempt at storing one failure of one copy.
     pub message_id: String,
+    /// What it says of itself in a header, where it holds its key.
+    pub hold: Option<String>,
     /// The letter in JSON.
     pub body: Bytes,
 }
@@ -147,7 +149,12 @@ impl DeadLetters {
             .unwrap_or_default();
         let mut record = Letter::of(letter, at);
         let attempted = format!("cannot store the dead letter {}", record.id);
+        let hold = record.line().map(|line| serde_json::to_string(&line));
+        let hold = hold
+            .transpose()
+            .map_err(|error| failed(&attempted, &error))?;
         let mut body = encode(&record, &attempted)?;
+        let room = room + hold.as_ref().map_or(0, String::len);
         let largest = self
             .context
             .client()
@@ -166,6 +173,7 @@ impl DeadLetters {
         Ok(Draft {
             id: record.id,
             message_id: message_id(letter),
+            hold,
             body,
         })
     }
@@ -180,6 +188,9 @@ impl DeadLetters {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", draft.message_id.as_str());
         headers.insert("content-type", "application/json");
+        if let Some(hold) = &draft.hold {
+            headers.insert(HEADER, hold.as_str());
+        }
         let published = self
             .context
             .publish_with_headers(subject, headers, draft.body.clone())
@@ -262,48 +273,37 @@ impl DeadLetters {
             .pipeline
             .as_ref()
             .map_or_else(|| ">".to_owned(), |pipeline| format!("{pipeline}.>"));
-        let config = pull::OrderedConfig {
-            filter_subjects: vec![
+        let reading = Reading {
+            subjects: vec![
                 format!("{SUBJECT_PREFIX}{filter}"),
                 format!("{REPLAY_PREFIX}{filter}"),
             ],
-            deliver_policy: DeliverPolicy::All,
-            ..Default::default()
+            ..Reading::default()
         };
-        let consumer: consumer::Consumer<pull::OrderedConfig> = self
-            .stream
-            .create_consumer(config)
-            .await
-            .map_err(|error| failed(attempted, &error))?;
-        let mut pending = consumer.cached_info().num_pending;
-        let mut messages = consumer
-            .messages()
-            .await
-            .map_err(|error| failed(attempted, &error))?;
         let mut listed: Vec<LetterSummary> = Vec::new();
         let mut by_id: HashMap<String, Vec<usize>> = HashMap::new();
-        while pending > 0 {
-            let Some(message) = messages.next().await else {
-                break;
-            };
-            let message = message.map_err(|error| failed(attempted, &error))?;
-            let place = message.info().map_err(|error| failed(attempted, &*error))?;
-            pending = place.pending;
+        let each = |message: &jetstream::Message, sequence| {
             if let Some(id) = message.subject.strip_prefix(REPLAY_PREFIX) {
-                for index in by_id.remove(id).unwrap_or_default() {
-                    if let Some(letter) = listed.get_mut(index) {
-                        (letter.replayed, letter.request) = (true, Some(place.stream_sequence));
+                let asked = Request::decode(&message.payload, attempted)?;
+                for index in by_id.get(id).into_iter().flatten() {
+                    if let Some(letter) = listed.get_mut(*index)
+                        && letter.sequence <= asked.letter
+                        && !letter.replayed
+                    {
+                        (letter.replayed, letter.request) = (true, Some(sequence));
                     }
                 }
-                continue;
+                return Ok(());
             }
             let letter: Letter = decode(&message.payload, attempted)?;
             if selection.holds(&letter) {
                 let open = by_id.entry(letter.id.clone()).or_default();
                 open.push(listed.len());
-                listed.push(letter.summary(place.stream_sequence));
+                listed.push(letter.summary(sequence));
             }
-        }
+            Ok(())
+        };
+        self.read(reading, attempted, each).await?;
         listed.retain(|letter| letter.replayed == selection.replayed);
         listed.truncate(selection.limit.unwrap_or(usize::MAX));
         Ok(listed)

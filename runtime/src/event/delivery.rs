@@ -1,6 +1,6 @@
 //! One copy of a message, and the right to answer for it once.
 
-use super::{Accepted, DeadReason, Envelope, Failure, InvalidEvent, Original};
+use super::{Accepted, DeadReason, Envelope, Failure, Hold, InvalidEvent, Original};
 use std::sync::Arc;
 
 /// A message that a source handed over, decoded where it could be.
@@ -26,6 +26,8 @@ pub struct Past {
     pub history: Vec<Failure>,
     /// Effects that targets accepted, and that are left out now.
     pub accepted: Vec<Accepted>,
+    /// The letter that it comes out of, where that holds its key.
+    pub hold: Option<Hold>,
 }
 
 /// A message that comes again, out of a dead letter.
@@ -70,6 +72,8 @@ pub enum Outcome {
     Filtered,
     /// It became a dead letter.
     Dead,
+    /// It waits as a letter for an earlier one of its key.
+    Parked,
     /// It had ended before.
     Duplicate,
 }
@@ -82,6 +86,7 @@ impl Outcome {
             Self::Done => "done",
             Self::Filtered => "filtered",
             Self::Dead => "dead",
+            Self::Parked => "parked",
             Self::Duplicate => "duplicate",
         }
     }

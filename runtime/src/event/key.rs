@@ -40,7 +40,8 @@ impl fmt::Display for EventId {
 }
 
 /// What must stay in order: events of one key are handled one at a time, in stream order.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct OrderingKey(Arc<str>);
 
 impl OrderingKey {

@@ -4,6 +4,7 @@ mod cloud_event;
 mod delivery;
 mod effect;
 mod headers;
+mod hold;
 mod key;
 mod plan;
 mod subject;
@@ -19,6 +20,7 @@ pub use delivery::{Delivery, Disposition, Outcome, Past, Recalled, Receipt, Repo
 pub use effect::{Effect, Operation, Precondition};
 pub(crate) use headers::header_fault;
 pub use headers::{Headers, reserved};
+pub use hold::{Hold, Rank};
 pub use key::{EventId, KeySpec, OrderingKey};
 pub(crate) use key::{encode as encode_hash, scalar_at};
 pub use plan::{

@@ -1,7 +1,8 @@
 //! What should happen to the world because of one event.
 
 use super::effect::{Effect, Operation};
-use super::key::EventId;
+use super::hold::Rank;
+use super::key::{EventId, OrderingKey};
 use super::{Headers, Original};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -106,6 +107,8 @@ pub enum DeadReason {
     Conflict,
     /// Every attempt failed.
     Exhausted,
+    /// It failed at nothing, and waits for an earlier event of its key that did.
+    Parked,
 }
 
 impl DeadReason {
@@ -120,6 +123,7 @@ impl DeadReason {
             Self::Refused => "refused",
             Self::Conflict => "conflict",
             Self::Exhausted => "exhausted",
+            Self::Parked => "parked",
         }
     }
 }
@@ -150,6 +154,8 @@ pub struct DeadLetter {
     pub generation: u32,
     /// Its ordering key.
     pub key: String,
+    /// Whether later events of the key wait for it.
+    pub holds_key: bool,
     /// Its CloudEvents `id`, `source` and `type`, where it could be decoded.
     pub event: Option<[String; 3]>,
     /// Trace context of the event.
@@ -166,6 +172,18 @@ pub struct DeadLetter {
     pub accepted: Vec<Accepted>,
     /// The message as it came.
     pub original: Original,
+}
+
+impl DeadLetter {
+    /// Where its event stands in its key.
+    #[must_use]
+    pub fn rank(&self) -> Rank {
+        Rank {
+            key: OrderingKey::from(self.key.as_str()),
+            stream_created: self.original.stream_created,
+            sequence: self.original.sequence,
+        }
+    }
 }
 
 impl Plan {

@@ -53,7 +53,8 @@ impl Config {
     }
 
     /// Whether these are the settings of whoever writes events to their partitions.
-    pub(super) fn shares_out(&self) -> bool {
+    #[must_use]
+    pub fn shares_out(&self) -> bool {
         self.partition.is_none() && self.n_shares() > self.n_partitions()
     }
 

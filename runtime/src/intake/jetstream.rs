@@ -10,7 +10,7 @@ use super::origin::Origin;
 use super::position::Position;
 use super::pull::{Asking, Pull, size};
 use super::{DeliveryLanes, Gate, IntakeError, Pause, Recall};
-use crate::event::{Delivery, Disposition, Original, Past, Receipt, Settle as _};
+use crate::event::{Delivery, Disposition, Original, Past, Recalled, Receipt, Settle as _};
 use crate::fault::{self, Promise};
 use crate::shutdown::{Shutdown, Tasks};
 use crate::telemetry::PipelineMetrics;
@@ -278,7 +278,7 @@ impl JetStream {
         }
         let taken = match self.take(message, (sequence, stored, is_last), at).await? {
             Ok(Some(taken)) => taken,
-            // Whoever has its partition takes it.
+            // Nothing to do, or whoever has its partition takes it.
             Ok(None) => {
                 receipt.settle(Disposition::Ack);
                 return Ok(());
@@ -329,8 +329,8 @@ impl JetStream {
         }
     }
 
-    /// The message that is meant, none when it is for another partition, or why it never can be
-    /// told. An outer error passes.
+    /// The message that is meant, none when nothing is or it is for another partition, or why it never can
+    /// be told. An outer error passes.
     async fn take(
         &mut self,
         message: async_nats::Message,
@@ -349,18 +349,21 @@ impl JetStream {
                 past: None,
             })));
         };
-        let recalled = tokio::time::timeout(RECALL, recall.recall(&message.payload));
+        let recalled =
+            tokio::time::timeout(RECALL, recall.recall(&message.subject, &message.payload));
         let recalled = tokio::select! {
             () = at.shutdown.begun() => return Err("the shutdown has begun".to_owned()),
             recalled = recalled => recalled,
         };
         let recalled = recalled.map_err(|_| format!("no dead letter within {RECALL:?}"))??;
         let partition = at.config.partition.as_ref();
-        Ok(recalled.map(|recalled| {
+        let is_ours = |recalled: &Recalled| {
             let original = &recalled.original;
             let key = || key_of(original, at.config);
-            let is_ours = partition.is_none_or(|ours| ours.takes(&original.subject, key));
-            is_ours.then(|| Taken {
+            partition.is_none_or(|ours| ours.takes(&original.subject, key))
+        };
+        Ok(recalled.map(|recalled| {
+            recalled.filter(is_ours).map(|recalled| Taken {
                 original: recalled.original,
                 before: Before {
                     // Some of its effects were applied, and later events may have been here.

@@ -44,8 +44,9 @@ const REPLAYS: usize = 256;
 /// What is done with each delivery. It settles the delivery's receipt.
 pub type Handler = lanes::Handler<Delivery>;
 
-/// The message that a request for a replay means, or why it never can be told.
-pub type RecallAnswer = Result<Recalled, String>;
+/// The message that a request for a replay means, none when nothing is to be done, or why it never can be
+/// told.
+pub type RecallAnswer = Result<Option<Recalled>, String>;
 
 /// Whether it is our turn to take events. It may close for a while, and for good.
 pub trait Gate: Send + Sync {
@@ -59,11 +60,15 @@ pub trait Gate: Send + Sync {
 
 /// Finds what a request for a replay means.
 pub trait Recall: Send + Sync {
-    /// What `request` means. An outer error passes: it is asked again.
-    fn recall<'a>(&'a self, request: &'a [u8]) -> BoxFuture<'a, Result<RecallAnswer, String>>;
+    /// What the `request` on a subject means. An outer error passes: it is asked again.
+    fn recall<'a>(
+        &'a self,
+        subject: &'a str,
+        request: &'a [u8],
+    ) -> BoxFuture<'a, Result<RecallAnswer, String>>;
 }
 
-/// Where the requests for replays come from, and who knows what they mean.
+/// Where the requests for replays come from.
 #[derive(Clone)]
 pub struct Replays {
     /// The stream.
@@ -72,8 +77,6 @@ pub struct Replays {
     pub durable: String,
     /// The subjects of this pipeline's requests.
     pub subjects: SubjectPattern,
-    /// Who knows what they mean.
-    pub recall: Arc<dyn Recall>,
 }
 
 /// What an intake works with.
@@ -86,6 +89,8 @@ pub struct Parts {
     pub handler: Handler,
     /// Brings dead letters back.
     pub replays: Replays,
+    /// Knows what their requests mean.
+    pub recall: Arc<dyn Recall>,
     /// Says whether events may be taken.
     pub gate: Arc<dyn Gate>,
     /// How far it is, and the wish to hold it.
@@ -220,6 +225,7 @@ impl Intake {
             shutdown,
             handler,
             replays,
+            recall,
             gate,
             gauge,
         } = parts;
@@ -242,8 +248,8 @@ impl Intake {
             true => None,
             false => {
                 let config = of_replays(config, &replays);
-                let recall = Some(replays.recall);
-                let opened = jetstream::JetStream::open(context.clone(), &config, recall).await?;
+                let opened =
+                    jetstream::JetStream::open(context.clone(), &config, Some(recall)).await?;
                 Some((Box::new(opened), config))
             }
         };

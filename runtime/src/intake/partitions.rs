@@ -47,7 +47,7 @@ pub(super) struct Transform {
 impl Partition {
     /// Whether an event of this subject belongs to it, or one of this key where the subject does not
     /// say. One that names no partition goes to the first.
-    pub(super) fn takes(&self, subject: &str, key: impl FnOnce() -> OrderingKey) -> bool {
+    pub fn takes(&self, subject: &str, key: impl FnOnce() -> OrderingKey) -> bool {
         let partition = match self.of.by {
             PartitionBy::Key => Some(self.of.of_key(key().as_str())),
             PartitionBy::Hash(_) | PartitionBy::Token(_) => self.of.of(subject),

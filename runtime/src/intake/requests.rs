@@ -232,7 +232,7 @@ fn code_of(reason: DeadReason) -> u16 {
         DeadReason::Reject => 422,
         DeadReason::Trap | DeadReason::BadAnswer => 500,
         DeadReason::Refused => 502,
-        DeadReason::Exhausted => 503,
+        DeadReason::Exhausted | DeadReason::Parked => 503,
     }
 }
 

@@ -61,6 +61,8 @@ pub enum Guarantee {
 pub enum OnFailure {
     /// It is stored as a dead letter and acked.
     DeadLetter,
+    /// The same, and later events of its key wait as letters until it has ended.
+    ParkKey,
     /// It is given back, and the pipeline takes no more events.
     Stop,
 }

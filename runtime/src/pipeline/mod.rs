@@ -3,7 +3,10 @@
 mod admission;
 mod attempts;
 mod config;
+mod hold;
+mod letter;
 mod outcome;
+mod parking;
 mod retry;
 mod route;
 mod stage;
@@ -15,15 +18,17 @@ use crate::plugin::{Secrets, Session, Slot, Version};
 use crate::rate::Limiter;
 use crate::shutdown::Shutdown;
 use crate::telemetry::PipelineMetrics;
-use crate::txn::{Applied, Attempts, Coordinator, Tenure};
+use crate::txn::{Attempts, Coordinator};
 use std::sync::Arc;
 use std::time::Duration;
 
 use outcome::{End, Outcome, Step};
+use parking::Turn;
 use route::RouteTable;
 use work::Work;
 
 pub use config::{Config, Guarantee, OnFailure, RouteConfig};
+pub use hold::Shift;
 pub use retry::RetryPolicy;
 
 /// How often an event is thought again because a precondition did not hold, without an attempt
@@ -85,20 +90,35 @@ impl Pipeline {
         }
     }
 
-    /// Takes one delivery, which came under `tenure`, from its envelope to its settlement.
-    pub async fn handle(&self, delivery: Delivery, tenure: &Tenure) {
+    /// Takes one delivery, which came in `shift`, from its envelope to its settlement.
+    pub async fn handle(&self, delivery: Delivery, shift: &Shift) {
         self.metrics.received.increment();
         if delivery.past.is_some() {
             self.metrics.replayed.increment();
         }
-        let (mut work, receipt) = Work::begin(delivery, tenure.clone());
+        let (mut work, receipt) = Work::begin(delivery, shift);
         fault::reach(Point::Taken).await;
-        let disposition = match self.has_ended(&work).await {
-            Some(true) => self.skip(&mut work),
-            Some(false) if self.may_begin(&work).await => self.work_off(&mut work).await,
-            Some(false) | None => Disposition::GiveBack,
-        };
+        let disposition = self.see_through(&mut work).await;
         work.answer(receipt, disposition); // the last line: nothing after the answer
+    }
+
+    async fn see_through(&self, work: &mut Work) -> Disposition {
+        // Of a replay that has become a letter it is known that it ended, and that its key is held on.
+        let turn = self.turn_of_replay(work);
+        if turn == Some(Turn::Over) {
+            return self.skip(work).await;
+        }
+        match self.has_ended(work).await {
+            None => return Disposition::GiveBack,
+            Some(true) => return self.skip(work).await,
+            Some(false) => {}
+        }
+        match turn.unwrap_or_else(|| self.turn_of_event(work)) {
+            Turn::Over => self.skip(work).await,
+            Turn::Wait => Box::pin(self.park(work)).await,
+            Turn::Go if self.may_begin(work).await => self.work_off(work).await,
+            Turn::Go => Disposition::GiveBack,
+        }
     }
 
     /// Whether the event has ended before; none when the shutdown came before that was known.
@@ -122,21 +142,13 @@ impl Pipeline {
     }
 
     /// Another copy of the event has ended: this one has nothing to do.
-    fn skip(&self, work: &mut Work) -> Disposition {
+    async fn skip(&self, work: &mut Work) -> Disposition {
+        if !self.release(work).await {
+            return self.leave();
+        }
         self.metrics.duplicate.increment();
         work.note_end(event::Outcome::Duplicate, 0);
         Disposition::Ack
-    }
-
-    /// Carries out what earlier runs decided, before any event is taken under `tenure`; false when that
-    /// ends before.
-    pub async fn recover(&self, tenure: &Tenure) -> bool {
-        self.coordinator.recover(tenure).await
-    }
-
-    /// The last word of a tenure: nothing more is done under it.
-    pub async fn leave_off(&self, tenure: &Tenure) {
-        self.coordinator.leave(tenure).await;
     }
 
     /// Thinks and acts until the event has ended or is given back.
@@ -223,11 +235,14 @@ impl Pipeline {
                     return Step::End(Disposition::GiveBack);
                 }
                 fault::reach(Point::Marked).await;
+                if !self.release(work).await {
+                    return Step::End(self.leave());
+                }
                 self.count(end, plan.effects.len());
                 work.note_end(end.outcome(), plan.effects.len());
                 Step::End(Disposition::Ack)
             }
-            outcome::After::Duplicate => Step::End(self.skip(work)),
+            outcome::After::Duplicate => Step::End(self.skip(work).await),
             outcome::After::Think { counted } => {
                 work.conflicts += u32::from(counted);
                 Step::Again
@@ -277,7 +292,7 @@ impl Pipeline {
     /// What becomes of an event that failed for good.
     async fn give_up(&self, work: &mut Work, failure: outcome::Fault) -> Step {
         match self.on_failure {
-            OnFailure::DeadLetter => self.bury(work, failure).await,
+            OnFailure::DeadLetter | OnFailure::ParkKey => self.bury(work, failure).await,
             // Whoever took over comes to its own end.
             OnFailure::Stop if !work.tenure.held().await => Step::End(self.leave()),
             OnFailure::Stop => self.stop(work, &failure),
@@ -294,48 +309,6 @@ impl Pipeline {
         self.metrics.given_back.increment();
         self.shutdown.begin();
         Step::End(Disposition::GiveBack)
-    }
-
-    /// Stores the dead letter; the event is settled only after that, however long it takes.
-    async fn bury(&self, work: &mut Work, failure: outcome::Fault) -> Step {
-        // It tries the target no more, and storing the letter may take long.
-        work.pass = None;
-        if !self.recall_attempts(work).await {
-            return Step::End(Disposition::GiveBack);
-        }
-        work.note_failure(&failure, &self.secrets);
-        let letter = work.dead_letter(&self.name, &failure, &self.secrets);
-        tracing::warn!(pipeline = %self.name, event = %letter.id, reason = failure.reason.as_str(),
-            error = %letter.error, "event given up: stored as a dead letter");
-        work.note_death(letter.reason, &letter.error);
-        let plan = Plan::bury(letter);
-        let mut n_failed = 1;
-        loop {
-            fault::reach(Point::LetterPending).await;
-            let applied = self
-                .coordinator
-                .apply(&plan, &work.envelope, &work.tenure)
-                .await;
-            if applied == Applied::Replaced {
-                return Step::End(self.leave());
-            }
-            if applied == Applied::Ended {
-                return Step::End(self.skip(work));
-            }
-            if applied == Applied::Done {
-                fault::reach(Point::LetterStored).await;
-                if !self.mark(&plan, work).await {
-                    return Step::End(Disposition::GiveBack);
-                }
-                self.count(End::Dead, 0);
-                return Step::End(Disposition::Ack);
-            }
-            tracing::error!(pipeline = %self.name, event = %work.envelope.origin.id, ?applied,
-                "cannot store the dead letter, trying again");
-            if !self.pause_for_ever(&mut n_failed, work).await {
-                return Step::End(Disposition::GiveBack);
-            }
-        }
     }
 
     /// What was applied is known to have ended, however long that takes; false at the shutdown.
@@ -374,6 +347,7 @@ impl Pipeline {
             End::Done => self.metrics.done.increment(),
             End::Filtered => self.metrics.filtered.increment(),
             End::Dead => self.metrics.dead.increment(),
+            End::Parked => self.metrics.parked.increment(),
         }
     }
 }

@@ -54,6 +54,7 @@ pub(super) enum End {
     Done,
     Filtered,
     Dead,
+    Parked,
 }
 
 impl End {
@@ -63,6 +64,7 @@ impl End {
             Self::Done => event::Outcome::Done,
             Self::Filtered => event::Outcome::Filtered,
             Self::Dead => event::Outcome::Dead,
+            Self::Parked => event::Outcome::Parked,
         }
     }
 }

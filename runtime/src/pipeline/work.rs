@@ -1,13 +1,16 @@
 //! One event at work: its envelope, its attempts, and what failed so far.
 
+use super::hold::Shift;
 use super::outcome::Fault;
+use super::parking::Parking;
 use super::stage::Branch;
 use crate::event::{
-    Accepted, DeadLetter, DeadReason, Delivery, Disposition, Envelope, Failure, InvalidEvent,
-    Original, Outcome, Past, PlannedEffect, Receipt, Report,
+    Accepted, DeadLetter, DeadReason, Delivery, Disposition, Envelope, Failure, Hold, InvalidEvent,
+    Original, Outcome, Past, PlannedEffect, Rank, Receipt, Report,
 };
 use crate::plugin::{Secrets, Version};
 use crate::txn::{Pass, Tenure, Tried};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -33,6 +36,10 @@ pub(super) struct Work {
     report: Option<Report>,
     /// The right to act on it.
     pub(super) tenure: Tenure,
+    /// The keys that are held, where keys are.
+    pub(super) parking: Option<Arc<Mutex<Parking>>>,
+    /// The letter that it came out of, as long as that holds its key.
+    pub(super) hold: Option<Hold>,
     is_event: bool,
     original: Original,
     /// Failed attempts, and what targets accepted, before and since a replay.
@@ -43,7 +50,7 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn begin(delivery: Delivery, tenure: Tenure) -> (Self, Receipt) {
+    pub(super) fn begin(delivery: Delivery, shift: &Shift) -> (Self, Receipt) {
         let Delivery {
             original,
             envelope,
@@ -51,6 +58,7 @@ impl Work {
             past,
             receipt,
         } = delivery;
+        let mut past = past.map(|past| *past).unwrap_or_default();
         let work = Self {
             report: receipt.is_asked().then(|| Report {
                 outcome: Outcome::Done,
@@ -58,7 +66,9 @@ impl Work {
                 n_effects: 0,
                 standing: Vec::new(),
             }),
-            tenure,
+            tenure: shift.tenure().clone(),
+            parking: shift.parking(),
+            hold: past.hold.take(),
             is_event: fault.is_none(),
             is_recalled: !envelope.origin.maybe_seen,
             envelope,
@@ -67,7 +77,7 @@ impl Work {
             conflicts: 0,
             pass: None,
             original,
-            past: past.map(|past| *past).unwrap_or_default(),
+            past,
             accepted: Vec::new(),
             versions: Vec::new(),
         };
@@ -179,6 +189,19 @@ impl Work {
         }
     }
 
+    /// Where it stands in its key: as its letter says, where it came out of one.
+    pub(super) fn rank(&self) -> Rank {
+        let origin = &self.envelope.origin;
+        match &self.hold {
+            Some(hold) => hold.rank.clone(),
+            None => Rank {
+                key: origin.key.clone(),
+                stream_created: origin.stream_created,
+                sequence: origin.sequence,
+            },
+        }
+    }
+
     pub(super) fn dead_letter(
         &self,
         pipeline: &str,
@@ -197,7 +220,8 @@ impl Work {
             pipeline: pipeline.to_owned(),
             id: self.envelope.origin.id.clone(),
             generation: self.envelope.origin.generation,
-            key: self.envelope.origin.key.to_string(),
+            key: self.rank().key.to_string(),
+            holds_key: self.parking.is_some(),
             event: self
                 .is_event
                 .then(|| [event.id.clone(), event.source.clone(), event.kind.clone()]),

@@ -97,11 +97,9 @@ impl Coordinator {
         // In one order, so that two that wait for slots in several do not wait for each other.
         let place = |target: &Target| target.database().map(Arc::as_ptr);
         sorted.tables.sort_by_key(|(_, target, _)| place(target));
-        let state = match (&letter, plan.effects.is_empty()) {
-            (Some(_), _) => State::Dead,
-            (None, true) => State::Filtered,
-            (None, false) if sorted.delegates() => State::Delegated,
-            (None, false) => State::Done,
+        let state = match State::of(plan) {
+            State::Done if sorted.delegates() => State::Delegated,
+            state => state,
         };
         let is_prepared = !sorted.tables.is_empty() && state != State::Delegated;
         let unprepared = sorted

@@ -12,6 +12,7 @@ mod lease;
 mod ledger;
 mod log;
 mod markers;
+mod parking;
 mod prepare;
 mod progress;
 mod reading;
@@ -29,6 +30,7 @@ use crate::plugin::State as PluginState;
 use crate::target::Targets;
 use std::sync::Arc;
 
+pub use crate::dead_letter::Takes;
 pub use admission::Pass;
 pub use attempts::{Attempts, Tried};
 pub use lease::{Holder, Lease, LeaseError, Members, Presence, Tenure, holders};
@@ -170,15 +172,7 @@ impl Coordinator {
             Way::AtLeastOnce(Some(markers)) if !plan.is_empty() => markers,
             Way::AtLeastOnce(_) | Way::Atomic(_) => return Ok(()),
         };
-        let state = match plan {
-            Plan {
-                dead_letter: Some(_),
-                ..
-            } => State::Dead,
-            plan if plan.effects.is_empty() => State::Filtered,
-            _ => State::Done,
-        };
-        Box::pin(markers.mark(&envelope.origin, state)).await
+        Box::pin(markers.mark(&envelope.origin, State::of(plan))).await
     }
 
     async fn store(&self, letter: &DeadLetter, tenure: &Tenure) -> Applied {

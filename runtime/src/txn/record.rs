@@ -6,7 +6,7 @@
 mod heads;
 
 use crate::dead_letter::Draft;
-use crate::event::{EventId, OrderingKey, Origin, PlannedEffect};
+use crate::event::{DeadReason, EventId, OrderingKey, Origin, Plan, PlannedEffect};
 use crate::target::{Cause, Image};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -29,10 +29,24 @@ pub enum State {
     Filtered,
     /// It became a dead letter.
     Dead,
+    /// It became a letter that waits for an earlier event of its key.
+    Parked,
     /// This transaction came to nothing; the event may be tried again.
     Aborted,
     /// It could not be taken back whole: somebody has to look.
     Heuristic,
+}
+
+impl State {
+    /// How an event ends with `plan`.
+    pub(super) fn of(plan: &Plan) -> Self {
+        match &plan.dead_letter {
+            Some(letter) if letter.reason == DeadReason::Parked => Self::Parked,
+            Some(_) => Self::Dead,
+            None if plan.effects.is_empty() => Self::Filtered,
+            None => Self::Done,
+        }
+    }
 }
 
 /// What was decided.
@@ -368,6 +382,7 @@ mod tests {
         let draft = |body: Vec<u8>| Draft {
             id: "p.k".to_owned(),
             message_id: "dead".to_owned(),
+            hold: Some("{}".to_owned()),
             body: body.into(),
         };
         Record::new(

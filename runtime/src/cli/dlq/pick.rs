@@ -22,7 +22,7 @@ pub(super) struct Filter {
     key: Option<String>,
 
     /// Only given up for this reason: invalid, reject, trap, bad-answer, refused, conflict,
-    /// exhausted
+    /// exhausted, parked
     #[arg(long, value_parser = reason)]
     reason: Option<DeadReason>,
 
@@ -135,6 +135,6 @@ mod tests {
     #[test]
     fn reasons_are_those_of_dead_letters() {
         assert_eq!(reason("bad-answer"), Ok(DeadReason::BadAnswer));
-        assert!(reason("boredom").unwrap_err().contains("exhausted"));
+        assert!(reason("boredom").unwrap_err().contains("parked"));
     }
 }

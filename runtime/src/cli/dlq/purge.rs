@@ -72,7 +72,9 @@ async fn purge(
         ..Tally::default()
     };
     if let Some(letters) = letters {
-        for letter in &found {
+        // What waits goes before what it waits for: else that would let it go.
+        found.sort_by_key(LetterSummary::order);
+        for letter in found.iter().rev() {
             tally.purged += usize::from(letters.purge(letter).await?);
             progress.inc(1);
         }

@@ -61,7 +61,9 @@ async fn replay(
     args: &Args,
     printer: &Printer,
 ) -> anyhow::Result<Exit> {
-    let found = args.pick.find(letters.as_ref(), false).await?;
+    let mut found = args.pick.find(letters.as_ref(), false).await?;
+    // What failed again has a later letter than what waits behind it.
+    found.sort_by_key(LetterSummary::order);
     if args.dry_run {
         super::print(&found, args.json, printer)?;
         return Ok(Exit::Fine);
@@ -75,7 +77,7 @@ async fn replay(
             pace.wait().await;
             match letters.replay(letter, args.all).await? {
                 Replayed::Now => tally.replayed += 1,
-                Replayed::Before => tally.before += 1,
+                Replayed::Before | Replayed::Closed => tally.before += 1,
             }
             progress.inc(1);
         }

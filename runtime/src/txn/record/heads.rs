@@ -39,6 +39,8 @@ pub(super) struct ImageHead {
 pub(super) struct LetterHead {
     id: String,
     message_id: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    hold: Option<String>,
     pub(super) length: usize,
 }
 
@@ -69,6 +71,7 @@ impl LetterHead {
         Self {
             id: draft.id.clone(),
             message_id: draft.message_id.clone(),
+            hold: draft.hold.clone(),
             length: draft.body.len(),
         }
     }
@@ -77,6 +80,7 @@ impl LetterHead {
         Draft {
             id: self.id.clone(),
             message_id: self.message_id.clone(),
+            hold: self.hold.clone(),
             body,
         }
     }
