@@ -60,12 +60,13 @@ struct Report {
     stalled_requests: u64,
     /// Events that ended from ten seconds, or a third, of the stall on: nearly none.
     ended_in_stall: u64,
-    /// Resident memory: its middle before the stall, its middle in the last quarter, its most since
-    /// the warm-up.
+    /// Resident memory between the warm-up and the stall: its middle and its most.
     rss_before_mb: f64,
+    rss_before_peak_mb: f64,
+    /// Its middle in the last quarter, and its most since the stall began.
     rss_after_mb: f64,
-    rss_peak_mb: f64,
-    /// The last two against the first.
+    rss_after_peak_mb: f64,
+    /// The middle against the middle, and the most against the most.
     growth: f64,
     peak_growth: f64,
     unfinished: u64,
@@ -232,9 +233,10 @@ impl Soak<'_> {
             taken
         };
         let middle = |taken: Vec<f64>| taken[taken.len() / 2];
-        let before = middle(of(warm, stall));
+        let most = |taken: Vec<f64>| *taken.last().unwrap();
+        let (before, before_peak) = (middle(of(warm, stall)), most(of(warm, stall)));
         let after = middle(of(last, Duration::MAX));
-        let peak = *of(warm, Duration::MAX).last().unwrap();
+        let after_peak = most(of(stall, Duration::MAX));
         let events = self.n_published.get();
         Report {
             seconds: self.plan.time.as_secs(),
@@ -242,10 +244,11 @@ impl Soak<'_> {
             events,
             events_per_second: self.n_ended.get() / self.plan.time.as_secs(),
             rss_before_mb: rounded(before),
+            rss_before_peak_mb: rounded(before_peak),
             rss_after_mb: rounded(after),
-            rss_peak_mb: rounded(peak),
+            rss_after_peak_mb: rounded(after_peak),
             growth: rounded(after / before),
-            peak_growth: rounded(peak / before),
+            peak_growth: rounded(after_peak / before_peak),
             ..Report::default()
         }
     }
