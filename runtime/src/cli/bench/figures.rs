@@ -28,18 +28,24 @@ pub(super) struct Figures {
     pub(super) dedupe_eps: Option<f64>,
     /// Its turns with `dedupe`, each against the one before without.
     pub(super) ratio_dedupe: Option<f64>,
-    /// Not built yet.
+    /// Events per second of the pipeline with `guarantee = "atomic"` and two effects for each.
     pub(super) atomic_eps: Option<f64>,
     /// The pipeline's turns, each against the forwarder's before and after it.
     pub(super) ratio_at_least_once: Option<f64>,
     /// The least and the greatest of those.
     pub(super) ratio_at_least_once_range: Option<(f64, f64)>,
-    /// Not built yet.
+    /// Those turns, each against the forwarder's before and after it.
     pub(super) ratio_atomic: Option<f64>,
+    /// Turns of events without effects: with `guarantee = "atomic"` against at-least-once before it.
+    pub(super) ratio_atomic_idle: Option<f64>,
     /// From event stored to effect stored, microseconds.
     pub(super) p50_us: Option<u64>,
     /// The same for the slowest of a hundred.
     pub(super) p99_us: Option<u64>,
+    /// From event stored to the second of two effects stored, with `guarantee = "atomic"`.
+    pub(super) atomic_p50_us: Option<u64>,
+    /// The same for the slowest of a hundred.
+    pub(super) atomic_p99_us: Option<u64>,
     /// The same, of events without a hot key among them.
     pub(super) calm_p99_us: Option<f64>,
     /// The same, of those beside a hot key, over whose events the plugin takes 50 ms.

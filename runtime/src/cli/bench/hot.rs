@@ -5,6 +5,7 @@ use super::super::print::Printer;
 use super::Args;
 use super::figures::{Figures, median, rounded};
 use super::latency::{Flow, histogram};
+use super::pipeline::AT_LEAST_ONCE;
 use super::place::Place;
 
 /// How often each has its turn.
@@ -31,6 +32,8 @@ pub(super) async fn measure(
     let flow = |hot| Flow {
         plugin: Some(slow),
         seconds: SECONDS,
+        promises: AT_LEAST_ONCE,
+        has_two: false,
         hot,
     };
     let p99 = async |hot| {

@@ -2,7 +2,7 @@
 
 use super::Args;
 use super::figures::Figures;
-use super::pipeline;
+use super::pipeline::{self, Tracks};
 use super::place::{self, Place};
 use super::streams::{Track, order};
 use async_nats::jetstream::consumer::{DeliverPolicy, pull::OrderedConfig};
@@ -32,6 +32,10 @@ pub(super) struct Flow<'a> {
     pub(super) plugin: Option<&'a Path>,
     /// How long they are sent.
     pub(super) seconds: u32,
+    /// What the pipeline promises.
+    pub(super) promises: &'a str,
+    /// Whether each event has an effect elsewhere before the one that is measured.
+    pub(super) has_two: bool,
     /// Of how many events one is of the hot key, which is not measured; none: no event is.
     pub(super) hot: Option<u64>,
 }
@@ -48,11 +52,21 @@ pub(super) async fn measure(
     let flow = Flow {
         plugin: args.plugin.as_deref(),
         seconds: SECONDS,
+        promises: pipeline::AT_LEAST_ONCE,
+        has_two: false,
         hot: None,
     };
-    let histogram = histogram(args, place, &flow).await?;
-    figures.p50_us = Some(histogram.value_at_quantile(0.5));
-    figures.p99_us = Some(histogram.value_at_quantile(0.99));
+    let measured = Box::pin(histogram(args, place, &flow)).await?;
+    figures.p50_us = Some(measured.value_at_quantile(0.5));
+    figures.p99_us = Some(measured.value_at_quantile(0.99));
+    let flow = Flow {
+        promises: pipeline::ATOMIC,
+        has_two: true,
+        ..flow
+    };
+    let measured = Box::pin(histogram(args, place, &flow)).await?;
+    figures.atomic_p50_us = Some(measured.value_at_quantile(0.5));
+    figures.atomic_p99_us = Some(measured.value_at_quantile(0.99));
     Ok(())
 }
 
@@ -67,9 +81,17 @@ pub(super) async fn histogram(
 ) -> anyhow::Result<Histogram<u64>> {
     let source = Track::lay(place, "live").await?;
     let target = Track::lay(place, "effects").await?;
-    let tracks = (&source, &target);
-    let promises = pipeline::AT_LEAST_ONCE;
-    let app = pipeline::build(place, flow.plugin, tracks, promises).await?;
+    let first = Track::lay(place, "first_effects").await?;
+    let (both, one) = ([&first, &target], [&target]);
+    let tracks = Tracks {
+        source: &source,
+        targets: match flow.has_two {
+            true => &both,
+            false => &one,
+        },
+        is_idle: false,
+    };
+    let app = pipeline::build(place, flow.plugin, tracks, flow.promises).await?;
     let running = pipeline::start(app);
     let n_events = u64::from(args.rate) * u64::from(flow.seconds);
     send(args, place, &source, flow).await?;
@@ -77,6 +99,7 @@ pub(super) async fn histogram(
     running.end().await?;
     let histogram = compare(&source, &target, n_events).await?;
     source.lift().await?;
+    first.lift().await?;
     target.lift().await?;
     Ok(histogram)
 }

@@ -25,24 +25,36 @@ pub(super) const DEDUPE: &str = r#"
     dedupe = { horizon = "1h" }
 "#;
 
+/// All effects of an event or none, once.
+pub(super) const ATOMIC: &str = r#"guarantee = "atomic""#;
+
+/// Where events come from, and where each goes to.
+#[derive(Clone, Copy)]
+pub(super) struct Tracks<'a> {
+    pub(super) source: &'a Track,
+    pub(super) targets: &'a [&'a Track],
+    /// Whether none of them has an effect.
+    pub(super) is_idle: bool,
+}
+
 /// A runtime at work.
 pub(super) struct Running {
     app: oneshot::Receiver<anyhow::Result<()>>,
     shutdown: Shutdown,
 }
 
-/// Carries the `n_events` of `source` to `target`, with these `promises`.
+/// Carries the `n_events` of the source to every target, with these `promises`.
 ///
 /// # Errors
 /// When the runtime does not start or an event does not get through.
 pub(super) async fn carry(
     place: &Place,
     plugin: Option<&Path>,
-    tracks: (&Track, &Track),
+    tracks: Tracks<'_>,
     n_events: u64,
     promises: &str,
 ) -> anyhow::Result<Lap> {
-    let (source, _) = tracks;
+    let source = tracks.source;
     let app = build(place, plugin, tracks, promises).await?;
     let metrics = app.metrics().pipeline(PIPELINE);
     let clock = Clock::start();
@@ -73,35 +85,44 @@ pub(super) async fn carry(
 pub(super) async fn build(
     place: &Place,
     plugin: Option<&Path>,
-    (source, target): (&Track, &Track),
+    tracks: Tracks<'_>,
     promises: &str,
 ) -> anyhow::Result<App> {
+    let source = tracks.source;
     let plugin = plugin.map(std::path::absolute).transpose()?;
     let (plugins, stages) = match &plugin {
         Some(path) => (format!("[plugins.json]\npath = {path:?}"), "[\"json\"]"),
         None => (String::new(), "[]"),
     };
+    let (mut targets, mut to) = (String::new(), Vec::new());
+    for (number, target) in tracks.targets.iter().enumerate() {
+        let (subject, stream) = (target.subject("{key}"), &target.name);
+        targets += &format!(
+            "[targets.t{number}]\nkind = \"subject\"\nsubject = {subject:?}\nstream = {stream:?}\n"
+        );
+        let when = match tracks.is_idle {
+            true => r#", when = { type = "none.such" }"#,
+            false => "",
+        };
+        to.push(format!("{{ target = \"t{number}\"{when} }}"));
+    }
     let config = format!(
         r#"
         {plugins}
         [nats]
         url = {:?}
-        [targets.out]
-        kind = "subject"
-        subject = {:?}
-        stream = {:?}
+        {targets}
         [pipelines.{PIPELINE}]
         source = {{ stream = {:?}, subjects = [{:?}] }}
         key = "subject:4"
         stages = {stages}
-        to = [{{ target = "out" }}]
+        to = [{}]
         {promises}
         "#,
         place.url,
-        target.subject("{key}"),
-        target.name,
         source.name,
         source.subject("*"),
+        to.join(", "),
     );
     let config = Config::parse(&config, Path::new(""), &environment::any)?;
     Ok(Box::pin(App::build(config, run::options())).await?)

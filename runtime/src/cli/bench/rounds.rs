@@ -4,13 +4,14 @@ use super::super::print::Printer;
 use super::Args;
 use super::figures::{Figures, median, range, rounded};
 use super::lap::Lap;
-use super::pipeline::{self, AT_LEAST_ONCE, DEDUPE, carry};
+use super::pipeline::{self, AT_LEAST_ONCE, ATOMIC, DEDUPE, Tracks, carry};
 use super::place::Place;
 use super::streams::Track;
 use super::{example, forwarder};
 
-/// Turns with and without `dedupe`, at most, and of the examples.
+/// Turns with and without `dedupe`, at most, of atomic pipelines, and of the examples.
 const DEDUPE_ROUNDS: u32 = 3;
+const ATOMIC_ROUNDS: u32 = 3;
 const EXAMPLE_ROUNDS: u32 = 3;
 
 /// Both sides in turns, the forwarder first and last: each turn of the pipeline is compared with
@@ -45,6 +46,7 @@ pub(super) async fn measure(
     }
     compare(&forwarder, &pipeline, figures);
     compare_dedupe(&turn, printer, figures).await?;
+    compare_atomic(&turn, printer, figures).await?;
     compare_examples(&turn, printer, figures).await?;
     turn.source.lift().await?;
     figures.all_arrived = true;
@@ -68,6 +70,37 @@ async fn compare_dedupe(
     }
     figures.dedupe_eps = median(&rates).map(f64::round);
     figures.ratio_dedupe = median(&ratios).map(|ratio| rounded(ratio, 3));
+    Ok(())
+}
+
+/// The forwarder and an atomic pipeline with two effects for each event, in turns; and pipelines whose
+/// events have no effects, atomic and not.
+async fn compare_atomic(
+    turn: &Turn<'_>,
+    printer: &Printer,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let (mut rates, mut ratios, mut idle) = (Vec::new(), Vec::new(), Vec::new());
+    let mut before = turn.forwarder().await?;
+    for _ in 0..turn.args.rounds.min(ATOMIC_ROUNDS) {
+        let atomic = turn.atomic().await?;
+        let after = turn.forwarder().await?;
+        printer.note(&format!("atomic {atomic}, forwarder {after}"));
+        rates.push(atomic.rate);
+        ratios.push(atomic.rate / f64::midpoint(before.rate, after.rate));
+        before = after;
+    }
+    for _ in 0..turn.args.rounds.min(ATOMIC_ROUNDS) {
+        let without = turn.idle(AT_LEAST_ONCE).await?;
+        let with = turn.idle(ATOMIC).await?;
+        printer.note(&format!(
+            "without effects: atomic {with}, at-least-once {without}"
+        ));
+        idle.push(with.rate / without.rate);
+    }
+    figures.atomic_eps = median(&rates).map(f64::round);
+    figures.ratio_atomic = median(&ratios).map(|ratio| rounded(ratio, 3));
+    figures.ratio_atomic_idle = median(&idle).map(|ratio| rounded(ratio, 3));
     Ok(())
 }
 
@@ -145,18 +178,45 @@ impl Turn<'_> {
     /// The pipeline's, with these promises.
     async fn pipeline(&self, promises: &str) -> anyhow::Result<Lap> {
         let target = Track::lay(self.place, "carried").await?;
-        let tracks = (&self.source, &target);
-        let plugin = self.args.plugin.as_deref();
-        let lap = Box::pin(carry(
-            self.place,
-            plugin,
-            tracks,
-            self.args.events,
-            promises,
-        ))
-        .await?;
+        let lap = self.carry(&[&target], false, promises).await?;
         self.check(target).await?;
         Ok(lap)
+    }
+
+    /// That of an atomic pipeline with two effects for each event.
+    async fn atomic(&self) -> anyhow::Result<Lap> {
+        let first = Track::lay(self.place, "carried").await?;
+        let second = Track::lay(self.place, "carried_too").await?;
+        let lap = self.carry(&[&first, &second], false, ATOMIC).await?;
+        // The next turn has the same events.
+        pipeline::forget(self.place).await?;
+        self.check(first).await?;
+        self.check(second).await?;
+        Ok(lap)
+    }
+
+    /// That of a pipeline whose events have no effects.
+    async fn idle(&self, promises: &str) -> anyhow::Result<Lap> {
+        let target = Track::lay(self.place, "carried").await?;
+        let lap = self.carry(&[&target], true, promises).await?;
+        target.lift().await?;
+        Ok(lap)
+    }
+
+    async fn carry(
+        &self,
+        targets: &[&Track],
+        is_idle: bool,
+        promises: &str,
+    ) -> anyhow::Result<Lap> {
+        let tracks = Tracks {
+            source: &self.source,
+            targets,
+            is_idle,
+        };
+        let plugin = self.args.plugin.as_deref();
+        let carried = carry(self.place, plugin, tracks, self.args.events, promises);
+        Box::pin(carried).await
     }
 
     /// Makes sure that everything has arrived.
