@@ -1,6 +1,6 @@
 //! What is done to the processes of a run, in order.
 
-use super::servers::{ROLES, Role};
+use super::servers::{Role, roles};
 use super::settings::{Mode, Settings};
 use fastrand::Rng;
 use std::time::Duration;
@@ -120,7 +120,7 @@ impl Schedule {
             }
         }
         if settings.nodes > 1 {
-            for (_, role) in ROLES {
+            for role in roles(settings) {
                 let kills = (0..per(10_000, 1)).map(|_| Blow::KillLeader(role));
                 blows.extend(kills);
                 for _ in 0..per(20_000, 1) {

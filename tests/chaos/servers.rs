@@ -1,6 +1,6 @@
 //! The servers of a run: one, or a cluster of three whose streams have three replicas.
 
-use super::settings::Settings;
+use super::settings::{Mode, Settings};
 use crate::harness::{Cluster, Server, TestEnv};
 use async_nats::jetstream;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) enum Role {
 }
 
 /// Each with its name in a report.
-pub(super) const ROLES: [(&str, Role); 7] = [
+const ROLES: [(&str, Role); 7] = [
     ("source", Role::Source),
     ("consumer", Role::Consumer),
     ("records", Role::Records),
@@ -53,6 +53,14 @@ impl Role {
         let found = ROLES.iter().find(|(_, role)| *role == self);
         found.unwrap().0
     }
+}
+
+/// Those that there are in a run: one whose effects go to tables has no bucket.
+pub(super) fn roles(settings: &Settings) -> Vec<Role> {
+    let in_tables = matches!(settings.mode, Mode::Database | Mode::Databases);
+    let roles = ROLES.iter().map(|(_, role)| *role);
+    let roles = roles.filter(|role| !in_tables || *role != Role::Bucket);
+    roles.collect()
 }
 
 impl Servers {
@@ -122,9 +130,9 @@ impl Servers {
     }
 
     /// Waits until somebody leads in each role: a program can be started.
-    pub(super) async fn led(&self, env: &TestEnv) {
+    pub(super) async fn led(&self, env: &TestEnv, settings: &Settings) {
         if let Self::Cluster(_) = self {
-            for (_, role) in ROLES {
+            for role in roles(settings) {
                 self.leader(env, role).await;
             }
         }

@@ -251,10 +251,10 @@ impl Storm<'_> {
         self.dealt.kill("nats");
         let fired = self.dealt.leaders_killed.entry(role.name()).or_default();
         fired.fired += 1;
-        self.servers.led(self.env).await;
+        self.servers.led(self.env, self.settings).await;
         stall(Duration::from_millis(self.rng.u64(0..DOWN_MS))).await;
         leader.relaunch().await;
-        self.servers.led(self.env).await;
+        self.servers.led(self.env, self.settings).await;
     }
 
     /// It wakes as one who may have been replaced meanwhile.
@@ -267,7 +267,7 @@ impl Storm<'_> {
         self.dealt.stop("nats");
         let fired = self.dealt.leaders_stopped.entry(role.name()).or_default();
         fired.fired += 1;
-        self.servers.led(self.env).await;
+        self.servers.led(self.env, self.settings).await;
     }
 
     fn kill(&mut self, running: Process) {
@@ -344,7 +344,7 @@ impl Storm<'_> {
     async fn calm(&mut self, last: Option<Process>) -> u64 {
         drop(last);
         drop(self.standby.take());
-        self.servers.led(self.env).await;
+        self.servers.led(self.env, self.settings).await;
         let running = self.started().await;
         // What a server tells that is behind the others may be of yesterday.
         self.servers.whole().await;
