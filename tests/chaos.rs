@@ -103,12 +103,12 @@ async fn with_tables(mode: Mode, events: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_and_a_stream_change_together_under_kill_9() {
-    with_tables(Mode::Database, 5_000).await;
+    with_tables(Mode::Database, 4_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_databases_and_a_stream_change_together_under_kill_9() {
-    with_tables(Mode::Databases, 5_000).await;
+    with_tables(Mode::Databases, 4_000).await;
 }
 
 /// A run in which the program breaks a promise, and dies where that shows.

@@ -134,16 +134,13 @@ impl<'a> Ground<'a> {
         if self.env.js.get_stream("TX").await.is_err() {
             return Vec::new();
         }
-        let mut last = BTreeMap::new();
-        for message in self.env.messages("TX").await {
-            if message.subject.starts_with("tx.log.") {
-                let line = message.payload.split(|byte| *byte == b'\n').next().unwrap();
-                let head: Value = serde_json::from_slice(line).unwrap();
-                last.insert(message.subject.clone(), head["state"].clone());
-            }
-        }
-        last.retain(|_, state| state == "PREPARING");
-        last.into_keys().collect()
+        let last = self.env.last_on("TX", "tx.log.>").await;
+        let open = last.into_iter().filter(|(_, payload)| {
+            let line = payload.split(|byte| *byte == b'\n').next().unwrap();
+            let head: Value = serde_json::from_slice(line).unwrap();
+            head["state"] == "PREPARING"
+        });
+        open.map(|(subject, _)| subject).collect()
     }
 }
 

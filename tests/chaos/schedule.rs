@@ -100,16 +100,17 @@ impl Schedule {
             }
         }
         let per = |events: u64, least: u64| (settings.events / events).max(least);
-        for _ in 0..per(4_000, 3) {
+        let least = if is_short { 2 } else { 3 };
+        for _ in 0..per(4_000, least) {
             blows.push(Blow::KillRuntime);
         }
         if settings.nodes == 1 {
-            for _ in 0..per(5_000, 3) {
+            for _ in 0..per(5_000, least) {
                 blows.push(Blow::KillServer);
             }
         }
         if with_tables {
-            for _ in 0..per(5_000, 3) {
+            for _ in 0..per(5_000, least) {
                 blows.push(Blow::KillDatabase);
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{TestEnv, eventually};
 use async_nats::jetstream::consumer::{AckPolicy, pull};
-use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
@@ -83,6 +83,25 @@ impl TestEnv {
         })
         .await;
         all
+    }
+
+    /// The last message of each subject of a pattern, where messages expire while they are read: subject and
+    /// payload.
+    pub(crate) async fn last_on(&self, stream: &str, subjects: &str) -> Vec<(String, Bytes)> {
+        let stream = self.js.get_stream(stream).await.unwrap();
+        let counts = stream.info_with_subjects(subjects).await.unwrap();
+        let counts: Vec<_> = counts.map(Result::unwrap).collect().await;
+        let mut last = Vec::new();
+        for (subject, _) in counts {
+            match stream.get_last_raw_message_by_subject(&subject).await {
+                Ok(message) => last.push((subject, message.payload)),
+                Err(error) => {
+                    let is_gone = error.kind() == LastRawMessageErrorKind::NoMessageFound;
+                    assert!(is_gone, "{subject}: {error}");
+                }
+            }
+        }
+        last
     }
 
     /// A bucket's entries: escaped key to text.

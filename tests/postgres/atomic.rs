@@ -7,6 +7,7 @@ mod several;
 use super::target;
 use crate::atomic::{die_at, event, launch};
 use crate::harness::{PARTS, Postgres, TestEnv, eventually};
+use bytes::Bytes;
 use serde_json::Value;
 
 /// A server with a second database, and a stream that holds no second copy back.
@@ -112,14 +113,13 @@ retry = {{ attempts = 20, backoff = "1ms..50ms" }}
 
     /// The states of the transactions on the log.
     async fn logged(&self) -> Vec<String> {
-        let log = self.env.messages("TX").await;
-        let log = log.iter().filter(|m| m.subject.starts_with("tx.log."));
-        let state = |message: &crate::harness::Message| {
-            let line = message.payload.split(|byte| *byte == b'\n').next().unwrap();
+        let last = self.env.last_on("TX", "tx.log.>").await;
+        let state = |(_, payload): &(String, Bytes)| {
+            let line = payload.split(|byte| *byte == b'\n').next().unwrap();
             let head: Value = serde_json::from_slice(line).unwrap();
             head["state"].as_str().unwrap().to_owned()
         };
-        log.map(state).collect()
+        last.iter().map(state).collect()
     }
 
     /// Runs the program until it dies at `point`, the source emptied then.
