@@ -14,7 +14,7 @@ const NOBODY: &str = "nats://127.0.0.1:1";
 
 /// What differs from run to run, and from one Rust to the next: places, times, digests, sizes, which
 /// parts of WASI the standard library names.
-const FILTERS: [(&str, &str); 9] = [
+const FILTERS: [(&str, &str); 10] = [
     // Of a letter that holds its key: which copy of the event it is about.
     (
         r"(\b[a-z]+\.[A-Za-z0-9_-]{43})\.[A-Za-z0-9_-]{8}\b",
@@ -22,6 +22,8 @@ const FILTERS: [(&str, &str); 9] = [
     ),
     (r"[0-9a-f]{64}", "[digest]"),
     (r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "[time]"),
+    // As wide as the longest in its column.
+    (r"\[time\] {2,}", "[time]  "),
     // The column is as wide as the time is exact.
     (r"\bat +reason", "at  reason"),
     (r"127\.0\.0\.1:\d{5}", "127.0.0.1:[port]"),
