@@ -14,6 +14,8 @@ pub(super) struct Figures {
     pub(super) forwarder_cpu_us: Option<f64>,
     /// Events per second as the examples of async-nats would forward.
     pub(super) forwarder_example_eps: Option<f64>,
+    /// Microseconds of processor time for an event then, the server's included.
+    pub(super) forwarder_example_cpu_us: Option<f64>,
     /// The forwarder's turns, each against that of the examples before it.
     pub(super) ratio_forwarder_example: Option<f64>,
     /// The forwarder's turns, each against the one before: how much the ground moves.

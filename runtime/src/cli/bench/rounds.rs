@@ -110,15 +110,16 @@ async fn compare_examples(
     printer: &Printer,
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
-    let (mut rates, mut ratios) = (Vec::new(), Vec::new());
+    let (mut laps, mut ratios) = (Vec::new(), Vec::new());
     for _ in 0..turn.args.rounds.min(EXAMPLE_ROUNDS) {
         let example = turn.example().await?;
         let bare = turn.forwarder().await?;
         printer.note(&format!("forwarder {bare}, as the examples {example}"));
-        rates.push(example.rate);
         ratios.push(bare.rate / example.rate);
+        laps.push(example);
     }
-    figures.forwarder_example_eps = median(&rates).map(f64::round);
+    figures.forwarder_example_eps = rate(&laps);
+    figures.forwarder_example_cpu_us = cost(&laps);
     figures.ratio_forwarder_example = median(&ratios).map(|ratio| rounded(ratio, 3));
     Ok(())
 }
@@ -132,14 +133,6 @@ fn compare(forwarder: &[Lap], pipeline: &[Lap], figures: &mut Figures) {
         .zip(pipeline)
         .map(|((before, after), ours)| ours.rate / f64::midpoint(before.rate, after.rate))
         .collect();
-    let rate = |laps: &[Lap]| {
-        let rates: Vec<_> = laps.iter().map(|lap| lap.rate).collect();
-        median(&rates).map(f64::round)
-    };
-    let cost = |laps: &[Lap]| {
-        let costs: Vec<_> = laps.iter().filter_map(Lap::total_cost).collect();
-        median(&costs).map(|cost| rounded(cost, 1))
-    };
     figures.forwarder_eps = rate(forwarder);
     figures.forwarder_cpu_us = cost(forwarder);
     figures.at_least_once_eps = rate(pipeline);
@@ -148,6 +141,18 @@ fn compare(forwarder: &[Lap], pipeline: &[Lap], figures: &mut Figures) {
     figures.forwarder_aa_range = range(&control);
     figures.ratio_at_least_once = median(&ratios).map(|ratio| rounded(ratio, 3));
     figures.ratio_at_least_once_range = range(&ratios);
+}
+
+/// Events per second, in the middle.
+fn rate(laps: &[Lap]) -> Option<f64> {
+    let rates: Vec<_> = laps.iter().map(|lap| lap.rate).collect();
+    median(&rates).map(f64::round)
+}
+
+/// Processor time for an event, in the middle.
+fn cost(laps: &[Lap]) -> Option<f64> {
+    let costs: Vec<_> = laps.iter().filter_map(Lap::total_cost).collect();
+    median(&costs).map(|cost| rounded(cost, 1))
 }
 
 struct Turn<'a> {
