@@ -1,16 +1,24 @@
 //! Records of the stream `TX`, read from one position to the end that it had when the reading began.
 
 use super::record::Record;
-use super::stream::TxStream;
+use super::stream::{TxStream, in_time};
 use async_nats::jetstream::consumer::{Consumer, DeliverPolicy, pull};
 use futures::StreamExt as _;
 use std::fmt::Display;
+use std::time::Duration;
 use time::OffsetDateTime;
+
+/// After so long without a message it is looked whether there is one more.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// A reading that goes on.
 pub(super) struct Reading {
+    stream: TxStream,
+    subjects: String,
     messages: pull::Ordered,
     pending: u64,
+    /// Where the last record lay.
+    reached: u64,
 }
 
 /// A record, and where it lies.
@@ -32,8 +40,12 @@ impl Reading {
         subjects: String,
         deliver_policy: DeliverPolicy,
     ) -> Result<Self, String> {
+        let reached = match deliver_policy {
+            DeliverPolicy::ByStartSequence { start_sequence } => start_sequence.saturating_sub(1),
+            _ => 0,
+        };
         let config = pull::OrderedConfig {
-            filter_subject: subjects,
+            filter_subject: subjects.clone(),
             deliver_policy,
             ..Default::default()
         };
@@ -41,7 +53,13 @@ impl Reading {
         let consumer: Consumer<pull::OrderedConfig> = consumer.map_err(|error| failed(&error))?;
         let pending = consumer.cached_info().num_pending;
         let messages = consumer.messages().await.map_err(|error| failed(&error))?;
-        Ok(Self { messages, pending })
+        Ok(Self {
+            stream: stream.clone(),
+            subjects,
+            messages,
+            pending,
+            reached,
+        })
     }
 
     /// The next record; none at the end.
@@ -52,12 +70,21 @@ impl Reading {
         if self.pending == 0 {
             return Ok(None);
         }
-        let Some(message) = self.messages.next().await else {
-            return Err(failed(&"the reading ended early"));
+        let message = loop {
+            match tokio::time::timeout(QUIET, self.messages.next()).await {
+                Ok(Some(message)) => break message.map_err(|error| failed(&error))?,
+                Ok(None) => return Err(failed(&"the reading ended early")),
+                // What expires meanwhile has been counted, and never comes.
+                Err(_) => {
+                    let more = self.stream.has_from(&self.subjects, self.reached + 1);
+                    if !in_time(more).await? {
+                        return Ok(None);
+                    }
+                }
+            }
         };
-        let message = message.map_err(|error| failed(&error))?;
         let place = message.info().map_err(|error| failed(&error))?;
-        self.pending = place.pending;
+        (self.pending, self.reached) = (place.pending, place.stream_sequence);
         let record = Record::decode(&message.payload);
         Ok(Some(Entry {
             subject: message.subject.to_string(),

@@ -150,6 +150,21 @@ impl TxStream {
         }
     }
 
+    /// Whether a message that `subjects` match lies at this position or after it.
+    ///
+    /// # Errors
+    /// When the server does not say.
+    pub(super) async fn has_from(&self, subjects: &str, position: u64) -> Result<bool, String> {
+        let found = self
+            .stream
+            .get_first_raw_message_by_subject(subjects, position);
+        match found.await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
     /// Writes a message that expires after `ttl`.
     ///
     /// # Errors
