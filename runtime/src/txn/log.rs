@@ -186,8 +186,10 @@ impl Ledger {
     /// When the log cannot be read to its end.
     pub(super) async fn unfinished(&self, partition: u32) -> Result<Vec<Record>, String> {
         let subjects = format!("tx.log.{}.{partition}.>", self.pipeline);
-        let newest = DeliverPolicy::LastPerSubject;
-        let mut reading = Reading::begin(&self.stream, subjects, newest).await?;
+        // One record of each: closing replaces the one before. A consumer of the last of each subject
+        // stops for ever at those that expire while it reads (nats-server 2.15.1).
+        let all = DeliverPolicy::All;
+        let mut reading = Reading::begin(&self.stream, subjects, all).await?;
         let mut unfinished = Vec::new();
         while let Some(entry) = reading.next().await? {
             if entry.record.head.state == State::Preparing {

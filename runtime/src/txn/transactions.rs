@@ -165,8 +165,9 @@ impl Transactions {
 
     async fn entries(&self) -> Result<Vec<Entry>, TransactionError> {
         let failed = |error: String| failed("read the log", &error);
-        let newest = DeliverPolicy::LastPerSubject;
-        let reading = Reading::begin(&self.stream, "tx.log.>".to_owned(), newest).await;
+        // One record of each: see `Ledger::unfinished`.
+        let all = DeliverPolicy::All;
+        let reading = Reading::begin(&self.stream, "tx.log.>".to_owned(), all).await;
         let (mut reading, mut entries) = (reading.map_err(failed)?, Vec::new());
         while let Some(entry) = reading.next().await.map_err(failed)? {
             entries.push(entry);
