@@ -7,6 +7,10 @@ use crate::pipeline::{Pipeline, Shift};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long finding a dead letter may take, its payload included.
+const RECALL: Duration = Duration::from_secs(30);
 
 /// Finds letters for those who work in one shift.
 pub(super) struct FromDeadLetters {
@@ -22,12 +26,14 @@ impl Recall for FromDeadLetters {
         request: &'a [u8],
     ) -> BoxFuture<'a, Result<RecallAnswer, String>> {
         async move {
-            let asked = self.letters.recall(subject, request).await;
+            let asked = tokio::time::timeout(RECALL, self.letters.recall(subject, request)).await;
+            let asked = asked.map_err(|_| format!("no dead letter within {RECALL:?}"))?;
             let (closed, answer) = match asked.map_err(|error| error.to_string())? {
                 Asked::Recalled(recalled) => return Ok(Ok(Some(*recalled))),
                 Asked::Closed(rank, letter) => (Some((rank, letter)), Ok(None)),
                 Asked::Lost(held, why) => (held, Err(why)),
             };
+            // However long it takes: what it lets go is let go once.
             if let Some((rank, letter)) = closed {
                 self.pipeline.pass(&self.shift, &rank, letter).await;
             }

@@ -6,6 +6,7 @@ use async_nats::Client;
 use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::Duration;
 use syncline::app::{self, AppError};
 use syncline::config::{Config, DEFAULT_FILE, Nats, Problems};
@@ -117,9 +118,9 @@ fn no_answer(urls: &str, cause: String) -> Failure {
 /// Those of `work`.
 pub(super) async fn while_it_answers(
     context: &Context,
-    work: impl Future<Output = anyhow::Result<Exit>>,
+    work: Pin<Box<impl Future<Output = anyhow::Result<Exit>>>>,
 ) -> anyhow::Result<Exit> {
-    match Box::pin(work).await {
+    match work.await {
         Err(error) if Exit::of(&error) == Exit::NotFine && !answers(context).await => {
             let failure = Failure::new("NATS does not answer any more").because(error);
             let remedy = "ask again once it is back: what was done is done once";

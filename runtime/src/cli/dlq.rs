@@ -185,9 +185,9 @@ async fn with_letters(
     work: impl AsyncFnOnce(Option<DeadLetters>) -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
     let context = nats.jetstream().await?;
-    while_it_answers(&context, async {
+    let work = Box::pin(async {
         let letters = DeadLetters::find(&context).await?;
         work(letters).await
-    })
-    .await
+    });
+    while_it_answers(&context, work).await
 }

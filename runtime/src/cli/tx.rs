@@ -44,11 +44,11 @@ async fn with_transactions(
     work: impl AsyncFnOnce(Option<Transactions>) -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
     let context = nats.jetstream().await?;
-    while_it_answers(&context, async {
+    let work = Box::pin(async {
         let transactions = Transactions::find(&context).await?;
         work(transactions).await
-    })
-    .await
+    });
+    while_it_answers(&context, work).await
 }
 
 /// There is no transaction of that name.

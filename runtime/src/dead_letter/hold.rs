@@ -79,7 +79,6 @@ impl DeadLetters {
         let mut letters: HashMap<String, Hold> = HashMap::new();
         let reading = |prefix: &str| Reading {
             subjects: vec![format!("{prefix}{pipeline}.*.*")],
-            last: true,
             headers: prefix == SUBJECT_PREFIX,
         };
         let letter = |message: &async_nats::jetstream::Message, sequence| {
@@ -96,9 +95,13 @@ impl DeadLetters {
         let mut asked: HashMap<String, Request> = HashMap::new();
         // After the letters: what was closed meanwhile is seen to be.
         let request = |message: &async_nats::jetstream::Message, _| {
-            let request = Request::decode(&message.payload, &attempted)?;
             let id = message.subject.strip_prefix(REPLAY_PREFIX);
-            asked.insert(id.unwrap_or_default().to_owned(), request);
+            let id = id.unwrap_or_default();
+            // Of letters that are gone the requests may still be there.
+            if letters.contains_key(id) {
+                let request = Request::decode(&message.payload, &attempted)?;
+                asked.insert(id.to_owned(), request);
+            }
             Ok(())
         };
         self.read(reading(REPLAY_PREFIX), &attempted, request)

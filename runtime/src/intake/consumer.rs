@@ -44,8 +44,10 @@ pub(super) async fn find_stream(context: &Context, config: &Config) -> Result<Fo
         return Err(missing(config, "its source is no stream".to_owned()));
     };
     let created = match create {
-        Create::Adopt => 0,
-        Create::Missing | Create::Check => created(&open_stream(context, config).await?),
+        Create::Adopt if !config.shares_out() => 0,
+        Create::Adopt | Create::Missing | Create::Check => {
+            created(&open_stream(context, config).await?)
+        }
     };
     let found = context.get_stream_no_info(stream).await;
     let stream = found.map_err(|error| {
@@ -216,6 +218,14 @@ pub(super) async fn open_consumer(
                 delivered = reset.info.delivered.consumer_sequence;
                 info!(pipeline = %config.pipeline, floor, "consumer set back to its ack floor");
                 fault::reach(Point::SetBack).await;
+            }
+            // What was passed by on the way to a later place would never be written.
+            Err(error) if config.shares_out() => {
+                let attempted = format!(
+                    "cannot set consumer `{durable}` back to its ack floor, which `repartition` needs \
+                     (nats-server 2.14, and the permission)"
+                );
+                return Err(unreachable(config, attempted, &error));
             }
             Err(error) => warn!(pipeline = %config.pipeline, %error,
                 "the server does not set the consumer back (it needs 2.14, and the permission): \

@@ -15,7 +15,7 @@ use super::position::Position;
 use super::pull::{Asking, Pull, size};
 use super::sharing::{progress_of, stream_of, subject_of};
 use super::{Handler, IntakeError, copy};
-use crate::event::{Delivery, Disposition, InvalidEvent, Original, Receipt, Settle};
+use crate::event::{Delivery, Disposition, InvalidEvent, OrderingKey, Original, Receipt, Settle};
 use crate::fault::{self, Point};
 use async_nats::header::{
     NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
@@ -42,6 +42,8 @@ const IN_FLIGHT: u64 = 4 * FULL;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The pause before a second try.
 const REOPEN: Duration = Duration::from_millis(500);
+/// Bytes of headers that JetStream takes, less what stands around a copy.
+const HEADERS: usize = 64_000;
 /// Room for the names of the headers around a copy.
 const MARGIN: usize = 1_024;
 const ACK: Bytes = Bytes::from_static(b"+ACK");
@@ -55,7 +57,6 @@ pub(super) struct Distributor {
     position: Position,
     progress: Progress,
     handler: Handler,
-    budget: Arc<Budget>,
 }
 
 /// Up to where the events of the source are in their partitions.
@@ -121,7 +122,6 @@ impl Distributor {
             position,
             progress,
             handler,
-            budget: Arc::new(Budget::new(IN_FLIGHT)),
         })
     }
 
@@ -138,29 +138,32 @@ impl Distributor {
     }
 
     async fn take_in(&mut self, at: &Surroundings<'_>) -> Result<(), String> {
+        // A new one each time: what an interruption left unwritten comes again.
+        let budget = Arc::new(Budget::new(IN_FLIGHT));
         let asking = Asking {
             batch: LARGEST.min(at.config.max_events),
             expires: pull_expires(at.config),
-            budget: self.budget.clone(),
+            budget: budget.clone(),
             gate: at.gate.clone(),
         };
         let (client, consumer) = (self.context.client(), self.consumer.clone());
         let mut messages = Pull::begin(client, consumer, asking).await?;
         while let Some(first) = messages.next(at.shutdown).await? {
-            let (mut batch, mut n_taken) = (Batch::default(), 0);
+            let (mut batch, mut n_taken) = (Batch::default(), Vec::new());
             let mut next = Some(first);
             while let Some(message) = next {
                 let n_bytes = size(&message);
-                self.budget.take(n_bytes);
-                n_taken += n_bytes;
+                budget.take(n_bytes);
+                n_taken.push(n_bytes);
                 batch.n_bytes += n_bytes;
                 self.add(message, &mut batch, at).await?;
                 let is_full = batch.copies.len() >= LARGEST || batch.n_bytes >= FULL;
                 next = if is_full { None } else { messages.ready()? };
             }
-            let written = self.write(batch, at).await;
-            self.budget.give_back(n_taken);
-            written?;
+            self.write(batch, at).await?;
+            n_taken
+                .into_iter()
+                .for_each(|n_bytes| budget.give_back(n_bytes));
         }
         Ok(())
     }
@@ -197,7 +200,7 @@ impl Distributor {
             .flat_map(|(_, values)| values)
             .map(|v| v.as_str().len())
             .sum();
-        if length + MARGIN + original.payload.len() > largest {
+        if length > HEADERS || length + MARGIN + original.payload.len() > largest {
             return self.give_up(original, largest, at).await;
         }
         let Some(partitions) = &at.config.partitions else {
@@ -222,7 +225,10 @@ impl Distributor {
             maybe_seen: true,
             generation: 0,
         };
-        let (envelope, fault) = decode(&original, before, at.config, at.metrics);
+        let (mut envelope, fault) = decode(&original, before, at.config, at.metrics);
+        // As of all that is invalid: whoever works on its key does not know of it.
+        let origin = Arc::make_mut(&mut envelope.origin);
+        origin.key = OrderingKey::from(origin.id.as_str());
         let size = original.payload.len();
         let too_large = InvalidEvent::TooLarge {
             size,

@@ -26,8 +26,6 @@ pub(super) const BATCH: usize = 1_024;
 /// The pause before the consumer is opened again.
 const REOPEN: Duration = Duration::from_millis(500);
 
-/// How long finding a dead letter may take, its payload included.
-const RECALL: Duration = Duration::from_secs(30);
 /// Bits of a ticket that hold the position in the stream.
 const TICKET_BITS: u32 = 48;
 
@@ -349,13 +347,10 @@ impl JetStream {
                 past: None,
             })));
         };
-        let recalled =
-            tokio::time::timeout(RECALL, recall.recall(&message.subject, &message.payload));
         let recalled = tokio::select! {
             () = at.shutdown.begun() => return Err("the shutdown has begun".to_owned()),
-            recalled = recalled => recalled,
+            recalled = recall.recall(&message.subject, &message.payload) => recalled?,
         };
-        let recalled = recalled.map_err(|_| format!("no dead letter within {RECALL:?}"))??;
         let partition = at.config.partition.as_ref();
         let is_ours = |recalled: &Recalled| {
             let original = &recalled.original;

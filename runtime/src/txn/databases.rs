@@ -102,7 +102,9 @@ impl Coordinator {
             ledger.branch(record, branch),
         ) {
             (Some(target), Ok(name)) => target.roll_back(&name).await,
-            _ => Undone::Foreign("there is no such target any more".to_owned()),
+            // What its database holds of the transaction waits until it is configured again.
+            (None, _) => Undone::Unknown("there is no such target any more".to_owned()),
+            (Some(_), Err(why)) => Undone::Foreign(why.to_string()),
         }
     }
 
@@ -141,7 +143,8 @@ impl Coordinator {
             }
             let answer = match (self.targets.get(name), ledger.branch(record, branch)) {
                 (Some(target), Ok(name)) => target.commit(&name).await,
-                _ => Answer::Refused("there is no such target any more".to_owned()),
+                (None, _) => Answer::Unknown("there is no such target any more".to_owned()),
+                (Some(_), Err(why)) => Answer::Refused(why.to_string()),
             };
             let why = match answer {
                 Answer::Applied => return true,

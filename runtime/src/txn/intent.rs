@@ -94,8 +94,12 @@ impl Coordinator {
         }
         let gid = ledger.new_gid(&envelope.origin, (partition, epoch));
         let mut sorted = self.sorted(plan, (envelope, &gid)).await?;
-        // In one order, so that two that wait for slots in several do not wait for each other.
-        let place = |target: &Target| target.database().map(Arc::as_ptr);
+        // In one order in every runtime, so that two that need several do not wait for each other.
+        let place = |target: &Target| {
+            target
+                .database()
+                .map(|database| database.place().to_owned())
+        };
         sorted.tables.sort_by_key(|(_, target, _)| place(target));
         let state = match State::of(plan) {
             State::Done if sorted.delegates() => State::Delegated,
