@@ -17,7 +17,7 @@ const NOBODY: &str = "nats://127.0.0.1:1";
 const FILTERS: [(&str, &str); 10] = [
     // Of a letter that holds its key: which copy of the event it is about.
     (
-        r"(\b[a-z]+\.[A-Za-z0-9_-]{43})\.[A-Za-z0-9_-]{8}\b",
+        r"(\b[a-z]+\.[A-Za-z0-9_-]{43})\.[A-Za-z0-9_-]{8}",
         "$1.[copy]",
     ),
     (r"[0-9a-f]{64}", "[digest]"),

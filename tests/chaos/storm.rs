@@ -181,11 +181,33 @@ impl Storm<'_> {
         };
         self.wait_for(until).await;
         self.allow(until + self.ahead);
+        if point == "undoing" {
+            self.kill(running);
+            self.leave_prepared().await;
+            return;
+        }
         if needs_unfinished(point) {
             self.standby.take().into_iter().for_each(|s| self.kill(s));
             self.catch_at_work(&running).await;
         }
         self.kill(running);
+    }
+
+    /// A runtime dies between a change and its decision, and nobody stands by: the next one finds something
+    /// to take back.
+    async fn leave_prepared(&mut self) {
+        self.standby.take().into_iter().for_each(|s| self.kill(s));
+        let mut armed = self.start("die=prepared:1:0");
+        let mut ended = !armed.is_active().await;
+        patiently("a program dies with a change on its way", async || {
+            ended |= armed.has_ended();
+            ended || self.publisher.has_caught_up().await
+        })
+        .await;
+        match ended {
+            true => self.dealt.kill("runtime"),
+            false => self.kill(armed),
+        }
     }
 
     /// Stops the runtime at a moment at which it has events to answer for, if there are any left.

@@ -209,29 +209,11 @@ pub(super) async fn open_consumer(
         warn!(pipeline = %config.pipeline, consumer = durable,
             "somebody else takes messages from the consumer: the order of a key may not hold");
     }
-    let mut delivered = consumer_info.delivered.consumer_sequence;
     let met = consumer_info.delivered.stream_sequence;
-    if consumer_info.num_ack_pending > 0 {
-        let floor = consumer_info.ack_floor.stream_sequence;
-        match stream.reset_consumer(durable, None).await {
-            Ok(reset) => {
-                delivered = reset.info.delivered.consumer_sequence;
-                info!(pipeline = %config.pipeline, floor, "consumer set back to its ack floor");
-                fault::reach(Point::SetBack).await;
-            }
-            // What was passed by on the way to a later place would never be written.
-            Err(error) if config.shares_out() => {
-                let attempted = format!(
-                    "cannot set consumer `{durable}` back to its ack floor, which `repartition` needs \
-                     (nats-server 2.14, and the permission)"
-                );
-                return Err(unreachable(config, attempted, &error));
-            }
-            Err(error) => warn!(pipeline = %config.pipeline, %error,
-                "the server does not set the consumer back (it needs 2.14, and the permission): \
-                 events that an earlier run left unfinished may come out of order"),
-        }
-    }
+    let delivered = match consumer_info.num_ack_pending {
+        0 => consumer_info.delivered.consumer_sequence,
+        _ => set_back(stream, &consumer_info, config).await?,
+    };
     if matches!(
         config.source,
         Source::JetStream {
@@ -258,6 +240,36 @@ pub(super) async fn open_consumer(
         delivered,
     };
     Ok((consumer, position))
+}
+
+/// Sets the consumer back to its ack floor; gives the number of its last delivery.
+async fn set_back(
+    stream: &Stream<()>,
+    found: &consumer::Info,
+    config: &Config,
+) -> Result<u64, IntakeError> {
+    let (durable, floor) = (durable(config), found.ack_floor.stream_sequence);
+    match stream.reset_consumer(durable, None).await {
+        Ok(reset) => {
+            info!(pipeline = %config.pipeline, floor, "consumer set back to its ack floor");
+            fault::reach(Point::SetBack).await;
+            Ok(reset.info.delivered.consumer_sequence)
+        }
+        // What was passed by on the way to a later place would never be written.
+        Err(error) if config.shares_out() => {
+            let attempted = format!(
+                "cannot set consumer `{durable}` back to its ack floor, which `repartition` needs \
+                 (nats-server 2.14, and the permission)"
+            );
+            Err(unreachable(config, attempted, &error))
+        }
+        Err(error) => {
+            warn!(pipeline = %config.pipeline, %error,
+                "the server does not set the consumer back (it needs 2.14, and the permission): \
+                 events that an earlier run left unfinished may come out of order");
+            Ok(found.delivered.consumer_sequence)
+        }
+    }
 }
 
 /// The consumer, its position untouched. One that is missing is made, unless it is to be adopted.
