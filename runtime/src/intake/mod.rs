@@ -280,13 +280,9 @@ impl Intake {
             shutdown: &self.shutdown,
             gate: &self.gate,
         };
-        if let Opened::Distributor(distributor) = self.source {
-            // A paused pipeline's events are shared out all the same: they wait further on.
-            Box::pin(distributor.run(&at(&self.config))).await;
-            return true;
-        }
-        // Events and replays.
-        let _at_work = [self.gauge.pause.work(), self.gauge.pause.work()];
+        // Events and replays. A paused pipeline's events are shared out all the same: they wait further on.
+        let is_pausable = self.replays.is_some();
+        let _at_work = is_pausable.then(|| [self.gauge.pause.work(), self.gauge.pause.work()]);
         let events = async {
             match self.source {
                 Opened::JetStream(source) => {
@@ -295,7 +291,10 @@ impl Intake {
                 Opened::Core(source) => {
                     Box::pin(source.run(at(&self.config), &self.tasks, grace)).await
                 }
-                Opened::Distributor(_) => true,
+                Opened::Distributor(distributor) => {
+                    Box::pin(distributor.run(&at(&self.config))).await;
+                    true
+                }
             }
         };
         let (replays, replays_config) = self.replays.unzip();
