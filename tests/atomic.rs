@@ -1,5 +1,9 @@
 //! `guarantee = "atomic"`: all effects of an event or none, once, whatever is killed when.
 
+mod core;
+mod joined;
+mod state;
+
 use crate::cli::in_dir;
 use crate::harness::{Ce, PARTS, Process, TestEnv, check_law, eventually};
 use async_nats::jetstream::kv::Config;
@@ -13,7 +17,7 @@ stream = "AUDIT"
 create = true
 "#;
 
-fn pipeline(to: &str) -> String {
+pub(crate) fn pipeline(to: &str) -> String {
     format!(
         r#"
 [pipelines.p]
@@ -127,12 +131,14 @@ async fn an_event_that_fails_has_no_effect_and_one_letter_and_can_be_replayed() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_that_cannot_be_atomic_changes_nothing() {
     let env = TestEnv::start().await;
-    let to = r#"{ target = "search", entity = "c" }, { target = "crm", operation = "merge" },
-        { target = "core" }"#;
+    let to = r#"{ target = "search", entity = "c" }, { target = "crm", operation = "merge" }"#;
     let core = "\n[targets.core]\nkind = \"subject\"\nsubject = \"core.all\"\ncore = true\n";
     let parts = PARTS.replace(", state = true", "");
     let runtime = env.run(&[&parts, core, &*pipeline(to)].concat()).await;
-    env.send("src.a", &event("1", 1)).await;
+    let effect = json!({"target": "core", "operation": "append"});
+    let steps = json!([{"do": "accept", "next": "pass", "effects": [effect]}]);
+    let asks = Ce::new("1").data(json!({"key": "k", "n": 1, "steps": steps}));
+    env.send("src.a", &asks).await;
     let counts = runtime.settled("p", 1).await;
     assert_eq!((counts.dead, counts.effects), (1, 0));
     check_law(&runtime.drain().await);

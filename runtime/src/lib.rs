@@ -5,8 +5,10 @@
 //! settlement: [`pipeline`]'s `handle`. Plugins and routes only *think* (they make a plan); `txn`
 //! alone *acts*. `ARCHITECTURE.md` has the map and the invariants.
 
+pub mod atomic_batch;
 pub mod event;
 pub mod fault;
+pub mod last_message;
 pub mod provision;
 pub mod rate;
 pub mod shutdown;

@@ -5,8 +5,10 @@ use super::no_faults;
 use super::sources::{Source, has_name, names_after, rust};
 
 /// A room, and the rooms it may use. Everybody may use the ground: event, fault, provision, rate,
-/// telemetry, shutdown.
-const BELOW: [(&str, &[&str]); 15] = [
+/// telemetry, shutdown, and what is asked of any stream: atomic_batch, last_message.
+const BELOW: [(&str, &[&str]); 17] = [
+    ("atomic_batch", &[]),
+    ("last_message", &[]),
     ("event", &[]),
     ("fault", &["shutdown"]),
     ("provision", &[]),
@@ -35,7 +37,9 @@ const BELOW: [(&str, &[&str]); 15] = [
         ],
     ),
 ];
-const GROUND: [&str; 6] = [
+const GROUND: [&str; 8] = [
+    "atomic_batch",
+    "last_message",
     "event",
     "fault",
     "provision",
@@ -56,6 +60,8 @@ const OUTSIDE: [(&str, &[&str]); 16] = [
     (
         "async_nats",
         &[
+            "atomic_batch.rs",
+            "last_message.rs",
             "intake/",
             "control/",
             "target/",

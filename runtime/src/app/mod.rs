@@ -8,7 +8,9 @@ mod refusal;
 mod replays;
 mod retrieve;
 mod several;
+mod state;
 mod status;
+mod uses;
 mod validate;
 mod way;
 
@@ -17,13 +19,11 @@ use crate::control::{self, ControlError, Wishes};
 use crate::dead_letter::{DeadLetterError, DeadLetters};
 use crate::intake::{self, Gauge, IntakeError, Pause};
 use crate::pipeline::{self, Pipeline};
-use crate::plugin::{
-    self, Engine, EngineConfig, PluginError, Plugins, Secrets, State, Surroundings, Use,
-};
+use crate::plugin::{self, Engine, EngineConfig, PluginError, Plugins, Secrets, Surroundings};
 use crate::shutdown::{Shutdown, Tasks};
 use crate::target::{self, Targets};
 use crate::telemetry::{Metrics, PipelineCounts, SeriesValue, TargetCounts};
-use crate::txn::{Coordinator, Lease, LeaseError, MarkerError, Members, Presence};
+use crate::txn::{self, Coordinator, Lease, LeaseError, MarkerError, Members, Presence};
 use async_nats::jetstream;
 use post::Post;
 use serde::Serialize;
@@ -34,7 +34,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use state::States;
 use status::{Reported, Reporter};
+use uses::uses;
 
 pub use connection::{connect, jetstream};
 pub use several::Unprepared;
@@ -133,9 +135,6 @@ fn lines<T: ToString>(problems: &[T]) -> String {
         .join("\n")
 }
 
-/// The bucket that plugin state lies in.
-const STATE_BUCKET: &str = "SYNCLINE_STATE";
-
 /// A runtime that is ready to run.
 pub struct App {
     posts: Vec<Post>,
@@ -170,6 +169,7 @@ struct Shared {
     plugins: Arc<Plugins>,
     dead_letters: DeadLetters,
     surroundings: Surroundings,
+    states: States,
     kinds: BTreeMap<String, target::Kind>,
     presence: Arc<Presence>,
     tasks: Tasks,
@@ -204,25 +204,22 @@ impl App {
     ) -> Result<Self, AppError> {
         let context = connection::jetstream(&config.nats, client.clone());
         let metrics = Arc::new(Metrics::new());
-        let targets = Targets::open(&context, &config.targets, &metrics)
-            .await
-            .map_err(AppError::Targets)?;
-        several::check(&config, &targets)?;
-        let targets = Arc::new(targets);
+        let targets = open_targets(&context, &config, &metrics).await?;
         let dead_letters = DeadLetters::open(&context, &config.nats.provision()).await?;
         let wishes = Wishes::open(&context, &config.nats.provision()).await?;
         notices::say_whether_one_replica_is_enough(&client, &config);
         let surroundings = Surroundings {
             secrets: Arc::new(secrets(&config)),
             retrieve: Some(Arc::new(retrieve::FromTargets::new(targets.clone()))),
-            state: open_state(&context, &config).await?,
             metrics: metrics.clone(),
         };
         let engine = Engine::new(&EngineConfig {
             cache_dir: options.cache_dir,
         })
         .map_err(|error| AppError::Plugins(vec![error]))?;
-        let plugins = Plugins::load(&engine, &config.plugins, &uses(&config), &surroundings)
+        let states = States::open(&context, &config).await?;
+        let uses = uses(&config, &states);
+        let plugins = Plugins::load(&engine, &config.plugins, &uses, &surroundings)
             .await
             .map_err(AppError::Plugins)?;
         let tasks = Tasks::new();
@@ -232,6 +229,7 @@ impl App {
             plugins: Arc::new(plugins),
             dead_letters,
             surroundings,
+            states,
             kinds: config
                 .targets
                 .iter()
@@ -339,7 +337,7 @@ impl Shared {
         let coordinator = Coordinator::new(
             &config.name,
             self.targets.clone(),
-            self.surroundings.state.clone(),
+            self.states.of(config.guarantee).cloned(),
             self.dead_letters.clone(),
             way,
         );
@@ -419,23 +417,19 @@ impl Shared {
     }
 }
 
-fn uses(config: &Config) -> Vec<Use> {
-    let mut uses: Vec<Use> = Vec::new();
-    for pipeline in &config.pipelines {
-        for plugin in &pipeline.stages {
-            let known = uses
-                .iter()
-                .any(|u| u.plugin == *plugin && u.pipeline == pipeline.name);
-            if !known {
-                uses.push(Use {
-                    plugin: plugin.clone(),
-                    pipeline: pipeline.name.clone(),
-                    writable: pipeline.writable.clone(),
-                });
-            }
-        }
+async fn open_targets(
+    context: &jetstream::Context,
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<Arc<Targets>, AppError> {
+    // Made as it has to be, before a target adds its subjects.
+    if config.targets.iter().any(target::Config::is_joined) {
+        txn::provide(context, &config.nats.provision()).await?;
     }
-    uses
+    let targets = Targets::open(context, &config.targets, metrics).await;
+    let targets = targets.map_err(AppError::Targets)?;
+    several::check(config, &targets)?;
+    Ok(Arc::new(targets))
 }
 
 fn secrets(config: &Config) -> Secrets {
@@ -445,37 +439,4 @@ fn secrets(config: &Config) -> Secrets {
             .map(|(name, secret)| (name.clone(), secret.expose().to_owned()))
             .collect(),
     )
-}
-
-async fn open_state(
-    context: &jetstream::Context,
-    config: &Config,
-) -> Result<Option<State>, AppError> {
-    if !config.plugins.iter().any(|plugin| plugin.grants.state) {
-        return Ok(None);
-    }
-    let settings = jetstream::kv::Config {
-        bucket: STATE_BUCKET.to_owned(),
-        description: "State of Syncline plugins".to_owned(),
-        // Lets single entries expire.
-        limit_markers: Some(Duration::from_secs(60)),
-        num_replicas: config.nats.replicas,
-        ..Default::default()
-    };
-    let store = match context.get_key_value(STATE_BUCKET).await {
-        Ok(store) => Ok(store),
-        Err(_) => context.create_key_value(settings).await,
-    };
-    let store = store.map_err(|error| AppError::State {
-        bucket: STATE_BUCKET,
-        cause: error.to_string(),
-    })?;
-    let provision = config.nats.provision();
-    let replicas = store.stream.cached_info().config.num_replicas;
-    provision.compare(&store.stream_name, replicas);
-    Ok(Some(State::Bucket {
-        context: Arc::new(context.clone()),
-        store: Arc::new(store),
-        provision: Arc::new(provision),
-    }))
 }

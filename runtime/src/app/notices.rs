@@ -13,6 +13,9 @@ pub(super) fn say_what_holds(config: &pipeline::Config) {
             are dropped and counted as unrouted");
     }
     match &config.intake.source {
+        Source::Core { .. } if config.intake.lease.is_some() => warn!(%pipeline, "core NATS sends \
+            nothing again: an event that is lost before it is decided is lost; one runtime at a time \
+            takes the events, further ones stand by"),
         Source::Core { .. } => warn!(%pipeline, "core NATS sends nothing again: an event that is \
             lost before it ends is lost"),
         Source::JetStream { .. } => {

@@ -1,6 +1,7 @@
-//! Pipelines with `guarantee = "atomic"` that may change several databases in one transaction: each of
-//! these has to be able to prepare its part.
+//! Pipelines with `guarantee = "atomic"` that may change several databases in one transaction, or one
+//! together with plugin state: each of these databases has to be able to prepare its part.
 
+use super::state::keeps_state;
 use crate::config::Config;
 use crate::pipeline::{self, Guarantee};
 use crate::target::{self, Kind, Targets, postgres};
@@ -8,7 +9,7 @@ use crate::target::{self, Kind, Targets, postgres};
 /// A database that cannot take part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "pipeline `{pipeline}` may change several databases in one transaction, and that of target \
+    "pipeline `{pipeline}` may change several databases, or one and plugin state, in one transaction, and that of target \
      `{target}` prepares none: set `max_prepared_transactions` of its server (as many as there may be at \
      once, for instance 64) and restart it, or let the pipeline write to one database only (`targets`)"
 )]
@@ -29,7 +30,8 @@ fn needed(config: &Config) -> impl Iterator<Item = (&pipeline::Config, &target::
             [one, other] => is_same(one, other),
             _ => true,
         });
-        let needed = if is_alone { Vec::new() } else { tables };
+        let decides = is_alone && !keeps_state(pipeline, config);
+        let needed = if decides { Vec::new() } else { tables };
         needed.into_iter().map(move |target| (pipeline, target))
     })
 }

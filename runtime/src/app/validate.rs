@@ -1,9 +1,11 @@
 //! Every problem that a start would meet, without starting.
 
+use super::state::States;
 use super::{AppError, Options, connection, secrets, uses};
 use crate::config::{Config, Problem};
 use crate::intake::{self, Source};
-use crate::plugin::{Engine, EngineConfig, PluginError, Plugins, State, Surroundings, Use};
+use crate::pipeline::Guarantee;
+use crate::plugin::{Engine, EngineConfig, PluginError, Plugins, Surroundings, Use};
 use crate::provision::Create;
 use crate::target::{Kind, Targets};
 use crate::telemetry::Metrics;
@@ -32,7 +34,6 @@ async fn check_plugins(config: &Config, options: &Options) -> Vec<Problem> {
     let surroundings = Surroundings {
         secrets: Arc::new(secrets(config)),
         retrieve: None,
-        state: Some(State::memory([])),
         metrics: Arc::new(Metrics::new()),
     };
     let mut problems = Vec::new();
@@ -53,7 +54,8 @@ async fn check_plugins(config: &Config, options: &Options) -> Vec<Problem> {
 
 /// How the pipelines use the plugin; one that none uses yet is checked as if one could write all.
 fn uses_or_alone(config: &Config, plugin: &str) -> Vec<Use> {
-    let uses: Vec<_> = uses(config)
+    let states = States::in_memory();
+    let uses: Vec<_> = uses(config, &states)
         .into_iter()
         .filter(|used| used.plugin == plugin)
         .collect();
@@ -68,6 +70,7 @@ fn uses_or_alone(config: &Config, plugin: &str) -> Vec<Use> {
             .iter()
             .map(|target| target.name.clone())
             .collect(),
+        state: states.of(Guarantee::Atomic).cloned(),
     }]
 }
 

@@ -43,7 +43,8 @@ pub(super) async fn attempts(
     context: &jetstream::Context,
     config: &Config,
 ) -> Result<Option<Attempts>, MarkerError> {
-    if config.intake.lease.is_none() {
+    // What core NATS has sent nobody else will meet.
+    if !config.intake.source.is_stream() {
         return Ok(None);
     }
     let attempts = Attempts::open(context, &config.name, &config.intake.provision).await?;

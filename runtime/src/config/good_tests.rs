@@ -431,3 +431,13 @@ fn debug_shows_no_secret() {
     }
     assert!(format!("{:?}", Nats::default()).contains("nats://127.0.0.1:4222"));
 }
+
+#[test]
+fn a_pipeline_is_atomic_unless_it_says_otherwise_and_then_has_a_lease_in_any_case() {
+    let config =
+        parse("[pipelines.p]\nsource.subject = \"s\"\n[pipelines.q]\nsource.stream = \"S\"");
+    for pipeline in &config.pipelines {
+        assert_eq!(pipeline.guarantee, Guarantee::Atomic);
+        assert_eq!(pipeline.intake.lease, Some(Duration::from_secs(5)));
+    }
+}

@@ -4,6 +4,7 @@ use super::entry::Entry;
 use super::section::Section;
 use super::suggest;
 use super::targets::Flavor;
+use crate::target::JOINED;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -32,10 +33,18 @@ pub(super) fn of_nats(entry: &Entry<'_>) -> Option<String> {
     Some(name)
 }
 
+/// The name of a stream that pipelines write: that of decisions takes effects as well.
+pub(super) fn of_stream_written(entry: &Entry<'_>) -> Option<String> {
+    match of_nats(entry)? {
+        name if name == JOINED => Some(name),
+        _ => of_written(entry),
+    }
+}
+
 /// The name of a stream or bucket that pipelines write.
 pub(super) fn of_written(entry: &Entry<'_>) -> Option<String> {
     let name = of_nats(entry)?;
-    if name == "TX" || name.starts_with("SYNCLINE_") {
+    if name == JOINED || name.starts_with("SYNCLINE_") {
         entry.report(format!(
             "`{name}` is kept for Syncline itself: choose another name"
         ));

@@ -7,9 +7,10 @@ use super::partitions;
 use super::routes;
 use super::section::Section;
 use super::source;
+use super::targets::Flavor;
 use crate::event::KeySpec;
 use crate::intake::{self, Source};
-use crate::pipeline::{Config, Guarantee, OnFailure, RetryPolicy};
+use crate::pipeline::{Config, Guarantee, OnFailure, RetryPolicy, RouteConfig};
 use crate::provision::Provision;
 use bytesize::ByteSize;
 use std::time::Duration;
@@ -41,10 +42,6 @@ pub(super) const ON_FAILURE: [(&str, Option<OnFailure>); 3] = [
     ("stop", Some(OnFailure::Stop)),
 ];
 
-/// Why the guarantee has to be written out.
-const GUARANTEE_ADVICE: &str = "write guarantee = \"atomic\" (all effects of an event or none, once; \
-    not yet for every target) or \"at-least-once\" (after a crash an effect may be applied again)";
-
 pub(super) fn read(name: &str, entry: &Entry<'_>, around: Around<'_>) -> Option<Config> {
     let name = names::own(name, entry);
     let section = entry.section(&keys::PIPELINE)?;
@@ -67,38 +64,23 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, around: Around<'_>) -> Option<
             writable.push(route.target.clone());
         }
     }
-    let guarantee = section.require("guarantee", GUARANTEE_ADVICE, |e| e.choose(&GUARANTEES));
+    let guarantee = section.read("guarantee", |entry| entry.choose(&GUARANTEES));
+    let guarantee = guarantee.unwrap_or(Guarantee::Atomic);
     let dedupe = section.read("dedupe", dedupe);
     let rate = section.read("rate_limit", Entry::parse);
     let retry = section.read("retry", retry).unwrap_or_default();
     let on_failure = section.read("on_failure", |entry| entry.choose(&ON_FAILURE));
     let on_failure = on_failure.unwrap_or(OnFailure::DeadLetter);
-    let is_core = |intake: &intake::Config| matches!(intake.source, Source::Core { .. });
-    if intake.as_ref().is_some_and(is_core) {
-        let why = match on_failure {
-            OnFailure::DeadLetter => None,
-            OnFailure::Stop => Some(
-                "core NATS sends nothing again, so that the event it stops at \
-                would be lost: write \"dead-letter\"",
-            ),
-            OnFailure::ParkKey => Some(
-                "core NATS gives events no place in an order, so that none \
-                can be kept while they wait: write \"dead-letter\"",
-            ),
-        };
-        if let Some(why) = why {
-            section.refuse(&["on_failure"], why);
+    if guarantee == Guarantee::Atomic {
+        check_routes(&section, &to, known);
+    }
+    let mut intake = intake?;
+    if let Source::Core { .. } = &intake.source {
+        check_core(&section, on_failure, guarantee);
+        if guarantee == Guarantee::AtLeastOnce {
+            intake.lease = None;
         }
     }
-    if intake.as_ref().is_some_and(is_core) {
-        let why = "a core NATS source has no lease: every runtime takes what it gets";
-        section.refuse(&["lease"], why);
-    }
-    if guarantee == Some(Guarantee::Atomic) && intake.as_ref().is_some_and(is_core) {
-        let why = "not available yet for a core NATS source: write \"at-least-once\"";
-        section.refuse(&["guarantee"], why);
-    }
-    let (intake, guarantee) = (intake?, guarantee?);
     Some(Config {
         name,
         intake,
@@ -111,6 +93,42 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, around: Around<'_>) -> Option<
         retry,
         on_failure,
     })
+}
+
+/// Refuses what would make every event a dead letter.
+fn check_routes(section: &Section<'_>, to: &[RouteConfig], known: &Names) {
+    for RouteConfig { target, .. } in to {
+        if known.flavor(target) == Some(Flavor::Subject { named: false }) {
+            let why = format!(
+                "target `{target}` cannot take part in guarantee = \"atomic\", since nobody can look \
+                 what it took: name its `stream`, or write guarantee = \"at-least-once\""
+            );
+            section.refuse(&["to"], &why);
+        }
+    }
+}
+
+/// Refuses what a core NATS source cannot keep.
+fn check_core(section: &Section<'_>, on_failure: OnFailure, guarantee: Guarantee) {
+    let why = match on_failure {
+        OnFailure::DeadLetter => None,
+        OnFailure::Stop => Some(
+            "core NATS sends nothing again, so that the event it stops at \
+            would be lost: write \"dead-letter\"",
+        ),
+        OnFailure::ParkKey => Some(
+            "core NATS gives events no place in an order, so that none \
+            can be kept while they wait: write \"dead-letter\"",
+        ),
+    };
+    if let Some(why) = why {
+        section.refuse(&["on_failure"], why);
+    }
+    if guarantee == Guarantee::AtLeastOnce {
+        let why = "with guarantee = \"at-least-once\" a core NATS source has no lease: every runtime \
+                   takes what it gets";
+        section.refuse(&["lease"], why);
+    }
 }
 
 fn intake(
@@ -150,7 +168,6 @@ fn intake(
         partitions::read(entry, source, (key.as_ref(), by_key))
     });
     let (source, ack_wait): (Source, Duration) = source?;
-    let lease = matches!(source, Source::JetStream { .. }).then_some(lease);
     Some(intake::Config {
         pipeline: pipeline.to_owned(),
         source,
@@ -160,7 +177,7 @@ fn intake(
         max_payload: max_payload.0,
         ack_wait,
         provision: provision.clone(),
-        lease,
+        lease: Some(lease),
         partitions,
         partition: None,
     })

@@ -7,7 +7,7 @@ use super::names;
 use super::pipelines::backoff;
 use super::postgres;
 use super::section::Section;
-use crate::event::Operation;
+use crate::event::{Operation, SubjectPattern};
 use crate::provision::{Create, Provision};
 use crate::target::{
     BreakerPolicy, Config, Kind, SubjectTemplate, Tls, http as http_target,
@@ -16,13 +16,18 @@ use crate::target::{
 use std::time::Duration;
 use toml::de::DeValue;
 
+/// Subjects on which Syncline itself writes.
+const OURS: &str = "tx.>";
 /// How long one effect or lookup may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The kinds of target, without their settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flavor {
-    Subject,
+    Subject {
+        /// Whether its stream is named, so that it can be looked what it took.
+        named: bool,
+    },
     Kv,
     Http,
     Postgres {
@@ -33,7 +38,7 @@ pub(super) enum Flavor {
 
 /// The words of `kind`; those without a value are not built yet.
 pub(super) const KINDS: [(&str, Option<Flavor>); 4] = [
-    ("subject", Some(Flavor::Subject)),
+    ("subject", Some(Flavor::Subject { named: true })),
     ("kv", Some(Flavor::Kv)),
     ("postgres", Some(Flavor::Postgres { keyed: true })),
     ("http", Some(Flavor::Http)),
@@ -46,6 +51,9 @@ impl Flavor {
         let kind = table.get("kind")?.get_ref().as_str()?;
         let (_, flavor) = KINDS.into_iter().find(|(word, _)| *word == kind)?;
         match flavor? {
+            Self::Subject { .. } => Some(Self::Subject {
+                named: table.contains_key("stream"),
+            }),
             Self::Postgres { .. } => Some(Self::Postgres {
                 keyed: table.contains_key("key"),
             }),
@@ -56,7 +64,7 @@ impl Flavor {
     /// What `to` does when it does not say.
     pub(super) fn default_operation(self) -> Operation {
         match self {
-            Self::Subject | Self::Postgres { keyed: false } => Operation::Append,
+            Self::Subject { .. } | Self::Postgres { keyed: false } => Operation::Append,
             Self::Kv | Self::Http | Self::Postgres { keyed: true } => Operation::Upsert,
         }
     }
@@ -74,7 +82,7 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, provision: &Provision) -> Opti
     let breaker = section.read("breaker", breaker).unwrap_or(on);
     let parts = Parts {
         subject: section.read("subject", Entry::parse),
-        stream: section.read("stream", names::of_written),
+        stream: section.read("stream", names::of_stream_written),
         core: section.read("core", Entry::flag).unwrap_or_default(),
         bucket: section.read("bucket", names::of_written),
         ..Parts::default()
@@ -129,7 +137,7 @@ impl Parts {
             api,
         } = self;
         match flavor {
-            Flavor::Subject => Some(Kind::Subject {
+            Flavor::Subject { .. } => Some(Kind::Subject {
                 subject: subject?,
                 stream,
                 core,
@@ -213,11 +221,11 @@ fn check(section: &Section<'_>, flavor: Flavor, parts: &Parts, create: Create) {
                 section.refuse(&["create"], why);
             }
         }
-        Flavor::Subject => check_subject(section, parts.core, create),
+        Flavor::Subject { .. } => check_subject(section, parts, create),
     }
 }
 
-fn check_subject(section: &Section<'_>, core: bool, create: Create) {
+fn check_subject(section: &Section<'_>, parts: &Parts, create: Create) {
     section.demand("subject", "name the subject, as in \"search.index.{key}\"");
     let why = "a subject target has no bucket: remove the key";
     section.refuse(&["bucket"], why);
@@ -225,7 +233,14 @@ fn check_subject(section: &Section<'_>, core: bool, create: Create) {
     section.refuse(&ELSEWHERE, why);
     section.refuse(&postgres::KEYS, why);
     section.refuse(&http::KEYS, why);
-    if core {
+    let ours: Option<SubjectPattern> = OURS.parse().ok();
+    let pattern = parts.subject.as_ref().map(SubjectTemplate::pattern);
+    let pattern: Option<SubjectPattern> = pattern.and_then(|pattern| pattern.parse().ok());
+    if pattern.zip(ours).is_some_and(|(a, b)| a.overlaps(&b)) {
+        let why = "subjects that begin with `tx` are Syncline's own: choose others";
+        section.refuse(&["subject"], why);
+    }
+    if parts.core {
         let why = "with `core = true` no stream takes part: remove one of the two";
         section.refuse(&["stream"], why);
     }

@@ -91,3 +91,11 @@ pub enum Source {
         pending: usize,
     },
 }
+
+impl Source {
+    /// Whether it is a stream, which keeps what was not answered for.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        matches!(self, Self::JetStream { .. })
+    }
+}

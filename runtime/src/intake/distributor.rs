@@ -15,16 +15,14 @@ use super::position::Position;
 use super::pull::{Asking, Pull, size};
 use super::sharing::{progress_of, stream_of, subject_of};
 use super::{Handler, IntakeError, copy};
+use crate::atomic_batch;
 use crate::event::{Delivery, Disposition, InvalidEvent, OrderingKey, Original, Receipt, Settle};
 use crate::fault::{self, Point};
-use async_nats::header::{
-    NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
-    NATS_ROLLUP,
-};
+use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_ROLLUP};
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream as Handle};
-use async_nats::{Client, HeaderMap, Message, Request, Subject};
+use async_nats::{Client, HeaderMap, Message, Subject};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -78,24 +76,12 @@ struct Place {
 /// Events of the source that are written together.
 #[derive(Default)]
 struct Batch {
-    copies: Vec<(Subject, HeaderMap, Bytes)>,
+    copies: Vec<atomic_batch::Message>,
     /// Where the server waits for an answer for each.
     replies: Vec<Subject>,
     n_bytes: u64,
     /// The place of the last one.
     sequence: u64,
-}
-
-/// What the server says of a batch.
-#[derive(Deserialize)]
-struct Committed {
-    seq: Option<u64>,
-    error: Option<Refusal>,
-}
-
-#[derive(Deserialize)]
-struct Refusal {
-    description: String,
 }
 
 impl Distributor {
@@ -208,9 +194,11 @@ impl Distributor {
         };
         let number = partitions.of_key(key_of(&original, at.config).as_str());
         let subject = subject_of(&at.config.pipeline, number);
-        batch
-            .copies
-            .push((subject.into(), headers, original.payload));
+        batch.copies.push(atomic_batch::Message {
+            subject: subject.into(),
+            headers,
+            payload: original.payload,
+        });
         Ok(())
     }
 
@@ -279,22 +267,10 @@ impl Distributor {
     async fn commit(
         &self,
         client: &Client,
-        copies: Vec<(Subject, HeaderMap, Bytes)>,
+        mut messages: Vec<atomic_batch::Message>,
         (progress, place): (String, Place),
     ) -> Result<Progress, String> {
-        let inbox = client.new_inbox();
-        let id = inbox.rsplit('.').next().unwrap_or_default();
-        let n_copies = copies.len();
-        for (index, (subject, mut headers, payload)) in copies.into_iter().enumerate() {
-            headers.insert(NATS_BATCH_ID, id);
-            headers.insert(NATS_BATCH_SEQUENCE, (index + 1).to_string());
-            let sent = client.publish_with_headers(subject, headers, payload);
-            sent.await.map_err(|error| error.to_string())?;
-        }
         let mut headers = HeaderMap::new();
-        headers.insert(NATS_BATCH_ID, id);
-        headers.insert(NATS_BATCH_SEQUENCE, (n_copies + 1).to_string());
-        headers.insert(NATS_BATCH_COMMIT, "1");
         headers.insert(NATS_ROLLUP, "sub");
         // Whoever else believes that it is their turn writes there as well.
         headers.insert(
@@ -302,22 +278,14 @@ impl Distributor {
             self.progress.at.to_string(),
         );
         let body = serde_json::to_vec(&place).map_err(|error| error.to_string())?;
-        let request = Request::new()
-            .headers(headers)
-            .payload(body.into())
-            .timeout(Some(PATIENCE));
-        let answer = client.send_request(progress, request).await;
-        let answer = answer.map_err(|error| format!("writing a batch: {error}"))?;
-        let committed: Committed = serde_json::from_slice(&answer.payload)
-            .map_err(|error| format!("writing a batch: the server's answer is none: {error}"))?;
-        match committed {
-            Committed {
-                error: Some(refusal),
-                ..
-            } => Err(format!("writing a batch: {}", refusal.description)),
-            Committed { seq: Some(at), .. } => Ok(Progress { at, place }),
-            Committed { .. } => Err("writing a batch: the server does not say where".to_owned()),
-        }
+        messages.push(atomic_batch::Message {
+            subject: progress.into(),
+            headers,
+            payload: body.into(),
+        });
+        let stored = atomic_batch::publish(client, messages, PATIENCE).await;
+        let at = stored.map_err(|error| format!("writing a batch: {error}"))?;
+        Ok(Progress { at, place })
     }
 
     /// Begins again where the events are not in their partitions yet, after a pause, for ever.

@@ -164,7 +164,7 @@ pub async fn check(
     consumer::check(context, config).await
 }
 
-/// Finds or makes what [`Intake::open`] will need for a JetStream source, and leaves the positions of consumers alone: another
+/// Finds or makes what [`Intake::open`] will need of streams, and leaves the positions of consumers alone: another
 /// runtime may be at work.
 ///
 /// # Errors
@@ -181,7 +181,8 @@ pub async fn prepare(
     }
     for number in 0..config.n_partitions() {
         let config = config.of_share(number);
-        for config in [&config, &of_replays(&config, replays)] {
+        let of_streams = [config.clone(), of_replays(&config, replays)];
+        for config in of_streams.iter().filter(|c| c.source.is_stream()) {
             let stream = consumer::find_stream(context, config).await?;
             consumer::find_consumer(&stream.stream, config).await?;
         }

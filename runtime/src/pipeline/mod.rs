@@ -108,16 +108,32 @@ impl Pipeline {
         if turn == Some(Turn::Over) {
             return self.skip(work).await;
         }
-        match self.has_ended(work).await {
-            None => return Disposition::GiveBack,
-            Some(true) => return self.skip(work).await,
-            Some(false) => {}
+        work.is_unchecked = !self.coordinator.suspects(&work.envelope, &work.tenure);
+        if !work.is_unchecked {
+            match self.has_ended(work).await {
+                None => return Disposition::GiveBack,
+                Some(true) => return self.skip(work).await,
+                Some(false) => {}
+            }
         }
         match turn.unwrap_or_else(|| self.turn_of_event(work)) {
             Turn::Over => self.skip(work).await,
             Turn::Wait => Box::pin(self.park(work)).await,
             Turn::Go if self.may_begin(work).await => self.work_off(work).await,
             Turn::Go => Disposition::GiveBack,
+        }
+    }
+
+    /// How it goes on with an event that failed, where that is nothing new: it has ended before, and
+    /// nobody had looked.
+    async fn look_after_failure(&self, work: &mut Work) -> Option<Step> {
+        if !std::mem::take(&mut work.is_unchecked) {
+            return None;
+        }
+        match self.has_ended(work).await {
+            None => Some(Step::End(Disposition::GiveBack)),
+            Some(true) => Some(Step::End(self.skip(work).await)),
+            Some(false) => None,
         }
     }
 
@@ -263,6 +279,9 @@ impl Pipeline {
     }
 
     async fn try_again(&self, work: &mut Work, failure: outcome::Fault) -> Step {
+        if let Some(step) = self.look_after_failure(work).await {
+            return step;
+        }
         let away = failure.away || !self.coordinator.is_connected();
         if !away && !self.recall_attempts(work).await {
             return Step::End(Disposition::GiveBack);
@@ -291,6 +310,9 @@ impl Pipeline {
 
     /// What becomes of an event that failed for good.
     async fn give_up(&self, work: &mut Work, failure: outcome::Fault) -> Step {
+        if let Some(step) = self.look_after_failure(work).await {
+            return step;
+        }
         match self.on_failure {
             OnFailure::DeadLetter | OnFailure::ParkKey => self.bury(work, failure).await,
             // Whoever took over comes to its own end.

@@ -26,6 +26,8 @@ pub(super) struct Work {
     pub(super) fault: Option<InvalidEvent>,
     /// From 1.
     pub(super) attempt: u32,
+    /// Whether nobody has looked whether it ended before: its decision would find out.
+    pub(super) is_unchecked: bool,
     /// Whether it is known what earlier runs have tried.
     pub(super) is_recalled: bool,
     /// How often it was thought again because what it rests on had changed.
@@ -73,6 +75,7 @@ impl Work {
             is_recalled: !envelope.origin.maybe_seen,
             envelope,
             fault,
+            is_unchecked: false,
             attempt: 1,
             conflicts: 0,
             pass: None,

@@ -22,7 +22,7 @@ pub use capability::{Grants, Ungranted};
 pub use component::Component;
 pub use engine::{Engine, EngineConfig};
 pub use error::{CallError, PluginError};
-pub use host::{Entity, LookupError, Retrieve, Secrets, State, StateError};
+pub use host::{Cabinet, Entity, LookupError, Retrieve, Secrets, State, StateError};
 pub use limits::Limits;
 pub use manifest::Manifest;
 pub use registry::{Plugins, Slot, Surroundings, Use};

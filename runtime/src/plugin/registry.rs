@@ -19,14 +19,12 @@ pub struct Surroundings {
     pub secrets: Arc<Secrets>,
     /// Reads entities of targets.
     pub retrieve: Option<Arc<dyn Retrieve>>,
-    /// Keeps plugin state.
-    pub state: Option<State>,
     /// Counts.
     pub metrics: Arc<Metrics>,
 }
 
 /// A pipeline that uses a plugin.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Use {
     /// The plugin.
     pub plugin: String,
@@ -34,6 +32,8 @@ pub struct Use {
     pub pipeline: String,
     /// Targets that the pipeline's plugins may write.
     pub writable: Vec<String>,
+    /// Keeps its state.
+    pub state: Option<State>,
 }
 
 /// Every plugin that a pipeline uses.
@@ -177,7 +177,7 @@ impl Slot {
             limits: config.limits.clone(),
             secrets: surroundings.secrets.clone(),
             retrieve: surroundings.retrieve.clone(),
-            state: surroundings.state.clone(),
+            state: used.state.clone(),
             metrics: surroundings.metrics.clone(),
         });
         let settings = serde_json::Value::Object(config.settings.clone()).to_string();
@@ -207,6 +207,7 @@ impl Slot {
             plugin: self.services.plugin.clone(),
             pipeline: self.services.pipeline.clone(),
             writable: self.writable.clone(),
+            state: self.services.state.clone(),
         };
         check_targets(&self.services.plugin, &used, component)?;
         let (services, settings) = (self.services.clone(), self.settings.clone());

@@ -71,13 +71,13 @@ impl Solo {
         let surroundings = Surroundings {
             secrets: Arc::new(Secrets::new(world.secrets)),
             retrieve: Some(Arc::new(Entities(world.entities))),
-            state: Some(state.clone()),
             metrics: Arc::new(Metrics::new()),
         };
         let used = Use {
             plugin: SOLO.to_owned(),
             pipeline: SOLO.to_owned(),
             writable: manifest.target_names().map(str::to_owned).collect(),
+            state: Some(state.clone()),
         };
         super::registry::check(&config, component)?;
         let slot = Slot::open(engine, &config, component, &used, &surroundings).await?;

@@ -1,6 +1,7 @@
 //! How one target is reached.
 
 use super::breaker::BreakerPolicy;
+use super::promise::JOINED;
 use super::template::SubjectTemplate;
 use super::{http, postgres};
 use crate::provision::{Create, Provision};
@@ -24,6 +25,14 @@ pub struct Config {
     pub rate: Option<Rate>,
     /// When it is left alone; none: never.
     pub breaker: Option<BreakerPolicy>,
+}
+
+impl Config {
+    /// Whether its effects lie on the stream of decisions, and are written together with them.
+    #[must_use]
+    pub fn is_joined(&self) -> bool {
+        matches!(&self.kind, Kind::Subject { stream: Some(name), .. } if name == JOINED)
+    }
 }
 
 /// The kinds of target.

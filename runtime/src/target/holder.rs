@@ -2,10 +2,11 @@
 
 use super::{Config, ReadError};
 use crate::event::SubjectPattern;
+use crate::last_message::{is_direct, last_message};
 use crate::provision::Create;
 use async_nats::jetstream::context::{Context, GetStreamError, GetStreamErrorKind};
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::{self, DirectGetErrorKind, LastRawMessageErrorKind, Stream};
+use async_nats::jetstream::stream::{self, Stream};
 use async_nats::jetstream::{ErrorCode, kv};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -166,29 +167,14 @@ impl Holder {
         self.known.is_none()
     }
 
-    /// The last message of a subject as the stream's leader has it, or `None`. A follower, which may
-    /// answer a direct get, may not have it yet; where there is none, that is the cheaper way.
+    /// The last message of a subject as the stream's leader has it, or `None`.
     pub(super) async fn last_message(
         &self,
         subject: &str,
     ) -> Result<Option<StreamMessage>, ReadError> {
-        let unavailable =
-            |error: &dyn std::fmt::Display| ReadError::Unavailable(format!("reading: {error}"));
-        let known = self.known.as_ref();
-        if known.is_some_and(|known| known.allow_direct && known.num_replicas <= 1) {
-            return match self.stream.direct_get_last_for_subject(subject).await {
-                Ok(message) => Ok(Some(message)),
-                Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-                Err(error) => Err(unavailable(&error)),
-            };
-        }
-        match self.stream.get_last_raw_message_by_subject(subject).await {
-            Ok(message) => Ok(Some(message)),
-            Err(error) => match error.kind() {
-                LastRawMessageErrorKind::NoMessageFound => Ok(None),
-                _ => Err(unavailable(&error)),
-            },
-        }
+        let is_direct = self.known.as_deref().is_some_and(is_direct);
+        let read = last_message(&self.stream, is_direct, subject).await;
+        read.map_err(|error| ReadError::Unavailable(format!("reading: {error}")))
     }
 }
 

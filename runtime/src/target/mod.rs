@@ -38,7 +38,7 @@ use postgres::Databases;
 pub use answer::Answer;
 pub use breaker::{BreakerPolicy, Pass};
 pub use config::{Config, Kind};
-pub use promise::Promise;
+pub use promise::{JOINED, Promise};
 pub use template::SubjectTemplate;
 pub use tls::Tls;
 pub use undo::{Changed, Image, NoImage, Undone};

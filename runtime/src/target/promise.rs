@@ -1,7 +1,12 @@
 //! What a target can promise a transaction.
 
-use super::{Opened, Target};
+use super::{Cause, Opened, Target};
+use crate::atomic_batch::Message;
 use crate::event::{Operation, PlannedEffect};
+use std::time::Duration;
+
+/// The stream on which decisions lie.
+pub const JOINED: &str = "TX";
 
 /// Room for the headers that an effect gets on its way.
 const MARGIN: usize = 1_024;
@@ -12,6 +17,8 @@ pub enum Promise {
     /// Once decided it is taken in the end, whatever happens to the entity meanwhile: it may wait
     /// until after the decision.
     Deferred,
+    /// It lies on the stream of decisions itself, and is written with the decision.
+    Joined,
     /// Its database takes it in one transaction with all else that goes there: that one decides by
     /// itself, or is prepared before the decision and unseen until then.
     Transactional,
@@ -40,6 +47,9 @@ impl Target {
             {
                 return self.if_it_fits(planned, Promise::Undoable);
             }
+            Opened::Subject(target) if target.is_on(JOINED) => {
+                return self.if_it_fits(planned, Promise::Joined);
+            }
             Opened::Subject(_) | Opened::Kv(_) => {
                 return self.if_it_fits(planned, Promise::Deferred);
             }
@@ -50,6 +60,20 @@ impl Target {
             },
         };
         Promise::None(why.to_owned())
+    }
+
+    /// The message that `planned` is, where it is written with the decision and kept for `horizon`.
+    #[must_use]
+    pub fn message(
+        &self,
+        planned: &PlannedEffect,
+        cause: &Cause,
+        horizon: Duration,
+    ) -> Option<Message> {
+        match &self.kind {
+            Opened::Subject(target) => Some(target.message(planned, cause, horizon)),
+            Opened::Kv(_) | Opened::Postgres(_) | Opened::Http(_) => None,
+        }
     }
 
     fn if_it_fits(&self, planned: &PlannedEffect, promise: Promise) -> Promise {

@@ -5,11 +5,14 @@ use super::batches::{Batches, Sent};
 use super::holder::Holder;
 use super::template::SubjectTemplate;
 use super::{Answer, Cause, Config, Found, ReadError};
+use crate::atomic_batch::Message;
 use crate::event::{Effect, Headers, Operation, PlannedEffect, reserved};
+use async_nats::header::NATS_MESSAGE_TTL;
 use async_nats::jetstream::{self, message::PublishMessage};
 use async_nats::{HeaderMap, HeaderName};
 use bytes::Bytes;
 use std::borrow::Cow;
+use std::time::Duration;
 
 #[derive(Debug)]
 pub(super) struct Subject {
@@ -88,6 +91,32 @@ impl Subject {
     /// Whether nobody confirms what is published.
     pub(super) fn is_core(&self) -> bool {
         self.core
+    }
+
+    /// Whether its messages lie on the stream of this name.
+    pub(super) fn is_on(&self, stream: &str) -> bool {
+        !self.core
+            && self
+                .stream
+                .as_ref()
+                .is_some_and(|known| known.name == stream)
+    }
+
+    /// What is published for an effect as part of an atomic batch, and kept for `horizon`. A message id that
+    /// the stream knows would refuse the whole batch: there the decision is what is made once.
+    pub(super) fn message(
+        &self,
+        planned: &PlannedEffect,
+        cause: &Cause,
+        horizon: Duration,
+    ) -> Message {
+        let mut headers = description(planned, cause);
+        headers.insert(NATS_MESSAGE_TTL, format!("{}s", horizon.as_secs()));
+        Message {
+            subject: self.subject(&planned.effect).into(),
+            headers,
+            payload: payload(&planned.effect),
+        }
     }
 
     /// The stream that takes its messages, where it is named.
@@ -169,8 +198,15 @@ fn found(message: jetstream::message::StreamMessage) -> Option<Found> {
     })
 }
 
-/// What every published effect says of itself and of its cause.
+/// What every published effect says of itself and of its cause, and what it is known by.
 fn headers(planned: &PlannedEffect, cause: &Cause) -> HeaderMap {
+    let mut headers = description(planned, cause);
+    let name = HeaderName::from_static(reserved::MESSAGE_ID);
+    headers.insert(name, &*cause.message_id);
+    headers
+}
+
+fn description(planned: &PlannedEffect, cause: &Cause) -> HeaderMap {
     let effect = &planned.effect;
     let mut headers = HeaderMap::new();
     for (name, value) in effect.headers.iter() {
@@ -178,7 +214,6 @@ fn headers(planned: &PlannedEffect, cause: &Cause) -> HeaderMap {
     }
     // A name that is known beforehand is not copied.
     let mut set = |name, value: &str| headers.insert(HeaderName::from_static(name), value);
-    set(reserved::MESSAGE_ID, &cause.message_id);
     set(reserved::OPERATION, effect.operation.as_str());
     set(reserved::KEY, &one_line(&effect.key));
     set(reserved::EVENT_ID, cause.event_id.as_str());

@@ -80,7 +80,7 @@ impl Coordinator {
         Applied::Done
     }
 
-    fn cause(&self, effect: &PlannedEffect, envelope: &Envelope) -> Cause {
+    pub(super) fn cause(&self, effect: &PlannedEffect, envelope: &Envelope) -> Cause {
         let origin = &envelope.origin;
         Cause {
             event_id: origin.id.clone(),
@@ -124,7 +124,7 @@ impl Coordinator {
     }
 }
 
-fn of_state_error(error: StateError, accepted: Vec<Accepted>) -> Applied {
+pub(super) fn of_state_error(error: StateError, accepted: Vec<Accepted>) -> Applied {
     match error {
         StateError::Conflict(_) => Applied::Overtaken(error.to_string()),
         StateError::Unavailable(error) => Applied::Unknown(Setback {

@@ -2,10 +2,12 @@
 //! whoever is killed meanwhile. Before the decision nothing has changed; after it, nothing is thought
 //! again.
 
+use super::at_least_once::of_state_error;
 use super::intent::Intent;
 use super::ledger::{Decision, Found, Ledger};
 use super::markers::MarkerError;
 use super::record::State;
+use super::state_locks::StateGuard;
 use super::{Applied, Coordinator, Setback, Tenure};
 use crate::event::{Envelope, Plan};
 use crate::fault::{self, Point};
@@ -25,8 +27,13 @@ impl Coordinator {
         let (Some((partition, _)), Some(epoch)) = (tenure.progress(), tenure.epoch()) else {
             return Applied::Refused(Setback::at("TX", "there is no lease to decide under"));
         };
-        let plan = (plan, envelope);
-        let intent = match self.intent(ledger, plan, (partition, epoch)).await {
+        // Held until the state is written with the decision: what waits here need not fail there.
+        let _state = match self.hold_state(plan).await {
+            Ok(guard) => guard,
+            Err(applied) => return applied,
+        };
+        let both = (plan, envelope);
+        let intent = match self.intent(ledger, both, (partition, epoch)).await {
             Ok(intent) => intent,
             Err(applied) => return applied,
         };
@@ -35,12 +42,41 @@ impl Coordinator {
         }
         match &intent.log {
             Some(log) => {
+                // Others would see what is changed for nothing.
+                if let Some(applied) = self.look_before(ledger, envelope, tenure).await {
+                    return applied;
+                }
                 Box::pin(self.apply_prepared(ledger, (&intent, log, envelope), tenure)).await
             }
             None => {
                 self.decide_and_carry_out(ledger, (&intent, envelope), tenure)
                     .await
             }
+        }
+    }
+
+    /// Waits for the state keys of `plan`, where it writes any, and sees that they are as they were read.
+    async fn hold_state(&self, plan: &Plan) -> Result<Option<StateGuard<'_>>, Applied> {
+        let Some(state) = self.state.as_ref().filter(|_| !plan.writes.is_empty()) else {
+            return Ok(None);
+        };
+        let guard = self.state_locks.acquire(plan).await;
+        let checked = state.check(&plan.reads).await;
+        checked.map_err(|error| of_state_error(error, Vec::new()))?;
+        Ok(Some(guard))
+    }
+
+    /// What becomes of a plan whose event has ended before, or of which that cannot be known.
+    async fn look_before(
+        &self,
+        ledger: &Ledger,
+        envelope: &Envelope,
+        tenure: &Tenure,
+    ) -> Option<Applied> {
+        match self.was_decided(ledger, envelope, tenure).await {
+            Ok(false) => None,
+            Ok(true) => Some(Applied::Ended),
+            Err(error) => Some(Applied::Unknown(Setback::at("TX", &error.to_string()))),
         }
     }
 
@@ -61,7 +97,8 @@ impl Coordinator {
         };
         let open = progress.floor.open();
         let origin = &envelope.origin;
-        match ledger.decide((record, body), origin, tenure).await {
+        let decided = ledger.decide((record, body), &intent.joined, origin, tenure);
+        match decided.await {
             Decision::Made(sequence) => {
                 progress.floor.note(sequence);
                 if record.head.state == State::Delegated {
@@ -83,7 +120,12 @@ impl Coordinator {
                 ledger.save(tenure, false).await;
                 Applied::Done
             }
+            Decision::Overtaken => {
+                progress.floor.close(&open);
+                Applied::Overtaken("another event changed plugin state meanwhile".to_owned())
+            }
             Decision::Before(found) => {
+                progress.doubt.renew();
                 if !self.follow(&found, tenure).await {
                     return Applied::Replaced;
                 }
@@ -121,7 +163,12 @@ impl Coordinator {
         };
         let ends = ledger.ends(&found, origin.generation).await;
         match ends.map_err(|cause| failed(&cause))? {
-            true => Ok(self.follow(&found, tenure).await),
+            true => {
+                if let Some((_, progress)) = tenure.progress() {
+                    progress.doubt.renew();
+                }
+                Ok(self.follow(&found, tenure).await)
+            }
             false => Ok(false),
         }
     }

@@ -4,6 +4,7 @@
 use super::ledger::Ledger;
 use super::record::{Decided, Part, Record, State};
 use super::{Applied, Coordinator, Setback};
+use crate::atomic_batch::{LARGEST, Message};
 use crate::dead_letter::Draft;
 use crate::event::{DeadLetter, Envelope, Plan, PlannedEffect};
 use crate::target::postgres::{Database, Work};
@@ -20,6 +21,8 @@ pub(super) struct Intent {
     pub(super) log: Option<Record>,
     /// What is written down as the decision. Where it is [`State::Delegated`], a database makes it.
     pub(super) decision: Record,
+    /// What is written on the stream of decisions together with the decision.
+    pub(super) joined: Vec<Message>,
     /// What each branch does.
     tables: Vec<Vec<PlannedEffect>>,
 }
@@ -29,6 +32,8 @@ pub(super) struct Intent {
 struct Sorted<'a> {
     /// To be carried out after the decision, or changed before it.
     decided: Vec<Decided>,
+    /// To be written with the decision.
+    joined: Vec<PlannedEffect>,
     /// Where the streams of their targets are.
     after: BTreeMap<String, u64>,
     /// For each database a target in it, and the effects on its tables.
@@ -70,9 +75,9 @@ impl<'a> Sorted<'a> {
 
     /// Whether the only database decides, instead of being prepared. It needs nothing for that, but where
     /// it refuses, what others have seen changed is changed back.
-    fn delegates(&self) -> bool {
+    fn delegates(&self, plan: &Plan) -> bool {
         let is_preparable = self.tables.iter().all(|(_, target, _)| prepares(target));
-        self.tables.len() == 1 && !(self.has_changes() && is_preparable)
+        self.tables.len() == 1 && plan.writes.is_empty() && !(self.has_changes() && is_preparable)
     }
 }
 
@@ -88,10 +93,6 @@ impl Coordinator {
             Some(letter) => Some(self.draft(letter).await?),
             None => None,
         };
-        if !plan.writes.is_empty() {
-            let why = "plugin state is not available yet with `guarantee = \"atomic\"`";
-            return Err(Applied::Refused(Setback::at("state", why)));
-        }
         let gid = ledger.new_gid(&envelope.origin, (partition, epoch));
         let mut sorted = self.sorted(plan, (envelope, &gid)).await?;
         // In one order in every runtime, so that two that need several do not wait for each other.
@@ -102,9 +103,10 @@ impl Coordinator {
         };
         sorted.tables.sort_by_key(|(_, target, _)| place(target));
         let state = match State::of(plan) {
-            State::Done if sorted.delegates() => State::Delegated,
+            State::Done if sorted.delegates(plan) => State::Delegated,
             state => state,
         };
+        let joined = self.joined(ledger, &mut sorted, (plan, envelope), state)?;
         let is_prepared = !sorted.tables.is_empty() && state != State::Delegated;
         let unprepared = sorted
             .tables
@@ -112,7 +114,8 @@ impl Coordinator {
             .find(|(_, target, _)| !prepares(target));
         if let (true, Some((name, ..))) = (is_prepared, unprepared) {
             let why = format!(
-                "the event changes tables of several databases, and this one prepares no transactions: {REMEDY}"
+                "the event changes tables of several databases, or plugin state as well, and this database \
+                 prepares no transactions: {REMEDY}"
             );
             return Err(Applied::Refused(Setback::at(name, &why)));
         }
@@ -136,12 +139,52 @@ impl Coordinator {
         Ok(Intent {
             log,
             decision,
+            joined,
             tables: sorted
                 .tables
                 .into_iter()
                 .map(|(.., effects)| effects)
                 .collect(),
         })
+    }
+
+    /// What is written with the decision: effects on its stream, and plugin state. A decision that a database
+    /// makes is written before that, so that there effects wait until it is made.
+    fn joined(
+        &self,
+        ledger: &Ledger,
+        sorted: &mut Sorted<'_>,
+        (plan, envelope): (&Plan, &Envelope),
+        state: State,
+    ) -> Result<Vec<Message>, Applied> {
+        let mut joined = Vec::new();
+        for planned in std::mem::take(&mut sorted.joined) {
+            if state == State::Delegated {
+                sorted.decided.push(Decided {
+                    message_id: self.message_id(&planned, envelope),
+                    planned,
+                    image: None,
+                });
+                continue;
+            }
+            let cause = self.cause(&planned, envelope);
+            let target = self.targets.get(&planned.target);
+            joined.extend(target.and_then(|t| t.message(&planned, &cause, ledger.horizon)));
+        }
+        if let Some(kept) = self.state.as_ref().filter(|_| !plan.writes.is_empty()) {
+            let writes = kept.messages(&plan.reads, &plan.writes);
+            joined.extend(writes.into_iter().flatten());
+        }
+        let largest = LARGEST - 1;
+        if joined.len() > largest {
+            let why = format!(
+                "the event writes {} messages together with its decision, and the server takes {largest} at \
+                 once",
+                joined.len()
+            );
+            return Err(Applied::Refused(Setback::at("TX", &why)));
+        }
+        Ok(joined)
     }
 
     async fn draft(&self, letter: &DeadLetter) -> Result<Draft, Applied> {
@@ -167,6 +210,10 @@ impl Coordinator {
             let mut message_id = self.message_id(planned, envelope);
             let image = match target.promise(planned) {
                 Promise::Deferred => None,
+                Promise::Joined => {
+                    sorted.joined.push(planned.clone());
+                    continue;
+                }
                 Promise::Transactional => {
                     sorted.add_to_table(target, planned);
                     continue;

@@ -1,11 +1,13 @@
 //! The decisions of one pipeline on the stream `TX`: each is written once, on the condition that
 //! nothing was decided about its event before.
 
+use super::groups::Groups;
 use super::lease::Tenure;
 use super::markers::MarkerError;
 use super::progress::{Progress, Saved};
 use super::record::{self, Record, State};
 use super::stream::{STREAM, TxStream, Written, in_time};
+use crate::atomic_batch::Message;
 use crate::event::Origin;
 use crate::fault::{self, Promise};
 use crate::provision::Provision;
@@ -35,6 +37,8 @@ pub struct Ledger {
     /// What tells its transactions in a database from those of another stream.
     pub(super) cluster: String,
     targets: Arc<Targets>,
+    /// Takes decisions that are written with something else.
+    groups: Groups,
     /// How large the body of a record may be.
     pub(super) largest: usize,
     /// Numbers what this process decides.
@@ -47,6 +51,8 @@ pub(super) enum Decision {
     Made(u64),
     /// Another was made before.
     Before(Box<Found>),
+    /// What is to be written with it rests on what is not so any more: nothing is written.
+    Overtaken,
     /// It is not for us to make any more.
     Replaced,
 }
@@ -102,6 +108,7 @@ impl Ledger {
         Ok(Self {
             cluster: created.unix_timestamp_nanos().to_string(),
             targets,
+            groups: Groups::open(stream.client()),
             stream,
             largest: server.saturating_sub(MARGIN),
             pipeline: pipeline.into(),
@@ -116,11 +123,12 @@ impl Ledger {
         format!("{}.{partition}.{epoch}.{n}", origin.id)
     }
 
-    /// Makes the decision that `body` holds, unless one was made. However long it takes: as long as it
-    /// is not known to be there or not, nothing else may be done.
+    /// Makes the decision that `body` holds, unless one was made, and writes with it what is `joined`. However
+    /// long it takes: as long as it is not known to be there or not, nothing else may be done.
     pub(super) async fn decide(
         &self,
         (record, body): (&Record, Bytes),
+        joined: &[Message],
         origin: &Origin,
         tenure: &Tenure,
     ) -> Decision {
@@ -133,7 +141,7 @@ impl Ledger {
                 return Decision::Replaced;
             }
             let written = if is_known {
-                self.write(&subject, expected, body.clone()).await
+                self.write((&subject, expected, body.clone()), joined).await
             } else {
                 Ok(Written::TooLate)
             };
@@ -143,6 +151,10 @@ impl Ledger {
                 Err(error) => Err(error),
             };
             match looked {
+                // Nothing stands in the way of the decision itself.
+                Ok(Ok(last)) if is_known && last == expected && !joined.is_empty() => {
+                    return Decision::Overtaken;
+                }
                 Ok(Ok(last)) => (expected, is_known) = (last, true),
                 Ok(Err(decision)) => return decision,
                 Err(error) => {
@@ -177,8 +189,19 @@ impl Ledger {
         }
     }
 
-    async fn write(&self, subject: &str, expected: u64, body: Bytes) -> Result<Written, String> {
-        if fault::breaks(Promise::MarkerCas) {
+    async fn write(
+        &self,
+        (subject, expected, body): (&str, u64, Bytes),
+        joined: &[Message],
+    ) -> Result<Written, String> {
+        let is_unconditional = fault::breaks(Promise::MarkerCas);
+        if !joined.is_empty() {
+            let expected = (!is_unconditional).then_some(expected);
+            let marker = TxStream::message(subject, expected, body, self.horizon);
+            let messages = std::iter::once(marker).chain(joined.iter().cloned());
+            return self.groups.write(messages.collect()).await;
+        }
+        if is_unconditional {
             let written = self.stream.write(subject.to_owned(), body, self.horizon);
             return written.await.map(Written::At);
         }

@@ -6,13 +6,16 @@ mod atomic;
 mod attempts;
 mod carry_out;
 mod databases;
+mod doubt;
 mod floor;
+mod groups;
 mod intent;
 mod lease;
 mod ledger;
 mod log;
 mod markers;
 mod parking;
+mod plugin_state;
 mod prepare;
 mod progress;
 mod reading;
@@ -36,6 +39,7 @@ pub use attempts::{Attempts, Tried};
 pub use lease::{Holder, Lease, LeaseError, Members, Presence, Tenure, holders};
 pub use ledger::Ledger;
 pub use markers::{MarkerError, Markers};
+pub use plugin_state::{plugin_state, provide};
 pub use record::{Resolution, State};
 pub use transactions::{
     Change, Resolved, Transaction, TransactionError, TransactionSummary, Transactions,
@@ -118,6 +122,19 @@ impl Coordinator {
             state_locks: state_locks::StateLocks::default(),
             dead_letters,
             way,
+        }
+    }
+
+    /// Whether to look, before anything is done, whether the event of `envelope` has ended before. Where
+    /// that is unlikely the decision finds out.
+    #[must_use]
+    pub fn suspects(&self, envelope: &Envelope, tenure: &Tenure) -> bool {
+        match (&self.way, tenure.progress()) {
+            (Way::Atomic(_), Some((_, progress))) => {
+                let origin = &envelope.origin;
+                origin.generation > 0 || (origin.maybe_seen && progress.doubt.is_due())
+            }
+            _ => true,
         }
     }
 

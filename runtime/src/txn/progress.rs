@@ -1,5 +1,6 @@
 //! How far the decisions of one tenure were carried out, and how far that is known on the stream.
 
+use super::doubt::Doubt;
 use super::floor::Floor;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,6 +14,8 @@ const EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     pub(super) floor: Floor,
+    /// Whether events that may have been seen are likely to have ended.
+    pub(super) doubt: Doubt,
     /// Everything that lay there or before at the takeover was carried out then.
     recovered: AtomicU64,
     /// What was written down last; whoever writes holds it.

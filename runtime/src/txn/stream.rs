@@ -1,14 +1,14 @@
 //! The stream `TX`: made when it is missing, and read where its leader is.
 
+use crate::atomic_batch::Message;
+use crate::last_message::{is_direct, last_message};
 use crate::provision::Provision;
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL, NATS_ROLLUP};
 use async_nats::jetstream;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::{
-    self, DirectGetErrorKind, DiscardPolicy, LastRawMessageErrorKind,
-};
+use async_nats::jetstream::stream::{self, DiscardPolicy, LastRawMessageErrorKind};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The stream of transactions.
-pub(super) const STREAM: &str = "TX";
+pub(super) const STREAM: &str = crate::target::JOINED;
 /// What its subjects begin with.
 const SUBJECTS: &str = "tx.>";
 
@@ -52,7 +52,8 @@ impl TxStream {
             .map_err(|error| error.to_string())?;
         let found = &stream.cached_info().config;
         provision.compare(STREAM, found.num_replicas);
-        if !found.allow_message_ttl || found.subjects != [SUBJECTS] {
+        let is_held = found.subjects.iter().any(|subject| subject == SUBJECTS);
+        if !found.allow_message_ttl || !is_held {
             return Err(format!(
                 "it does not hold `{SUBJECTS}` with `allow_msg_ttl`"
             ));
@@ -129,25 +130,13 @@ impl TxStream {
         &self.stream
     }
 
-    /// The last message of a subject as the stream's leader has it. A follower, which may answer a
-    /// direct get, may not have it yet; where there is none, that is the cheaper way.
+    /// The last message of a subject as the stream's leader has it.
     ///
     /// # Errors
     /// When the server does not say.
     pub(super) async fn last(&self, subject: &str) -> Result<Option<StreamMessage>, String> {
-        let config = &self.stream.cached_info().config;
-        if config.num_replicas <= 1 && config.allow_direct {
-            return match self.stream.direct_get_last_for_subject(subject).await {
-                Ok(message) => Ok(Some(message)),
-                Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-                Err(error) => Err(error.to_string()),
-            };
-        }
-        match self.stream.get_last_raw_message_by_subject(subject).await {
-            Ok(message) => Ok(Some(message)),
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-            Err(error) => Err(error.to_string()),
-        }
+        let is_direct = is_direct(&self.stream.cached_info().config);
+        last_message(&self.stream, is_direct, subject).await
     }
 
     /// Whether a message that `subjects` match lies at this position or after it.
@@ -221,6 +210,24 @@ impl TxStream {
         ttl: Option<Duration>,
     ) -> Result<Written, String> {
         self.write_if(subject, expected, expiring(ttl), body).await
+    }
+
+    /// The same write as a message of an atomic batch; `expected` none: whatever there is.
+    pub(super) fn message(
+        subject: &str,
+        expected: Option<u64>,
+        body: Bytes,
+        ttl: Duration,
+    ) -> Message {
+        let mut headers = expiring(Some(ttl));
+        if let Some(expected) = expected {
+            headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
+        }
+        Message {
+            subject: subject.into(),
+            headers,
+            payload: body,
+        }
     }
 
     async fn write_if(

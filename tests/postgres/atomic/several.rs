@@ -226,10 +226,42 @@ async fn a_database_that_prepares_nothing_is_the_last_to_be_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plugin_state_is_written_with_what_one_database_prepared() {
+    let world = World::start(8).await;
+    let to = r#"{ target = "table" }, { target = "messages" }"#;
+    let config = world.config(to).replace(
+        r#"grants = { lookup = ["*"] }"#,
+        r#"grants = { lookup = ["*"], state = true }"#,
+    );
+    assert!(config.contains("state = true"), "{config}");
+    let count = json!([{"do": "state", "op": "add", "key": "n"}]);
+    let env = &world.env;
+    env.stream("SRC", &["src.>"]).await;
+    for (n, point) in (1..).zip(["prepared", "decided", "between-effects"]) {
+        let counted = Ce::new(n).data(json!({"key": "k", "n": n, "steps": count}));
+        env.send("src.a", &counted).await;
+        world.die_at(&config, point).await;
+    }
+    let runtime = env.run(&config).await;
+    let last = Ce::new(4).data(json!({"key": "k", "n": 4, "steps": count}));
+    env.send("src.a", &last).await;
+    let all = Held {
+        second: 0,
+        entry: None,
+        ..after(4, 4)
+    };
+    world.until("every event is done", all).await;
+    check_law(&runtime.drain().await);
+    let state = env.last_on("TX", "tx.state.p.probe.n").await;
+    assert_eq!(state[0].1.as_ref(), b"4");
+    check_clean(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_prepares_nothing_is_refused_where_it_may_have_to() {
     let world = World::start(0).await;
     let config = world.config(TO);
-    let expected = "pipeline `p` may change several databases in one transaction, and that of target \
+    let expected = "pipeline `p` may change several databases, or one and plugin state, in one transaction, and that of target \
                     `table` prepares none: set `max_prepared_transactions`";
     match Running::try_start(world.env.parse(&config)).await {
         Err(error @ AppError::Unprepared(_)) => {

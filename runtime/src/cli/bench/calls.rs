@@ -129,11 +129,11 @@ async fn ready(cache: &Path, file: &Path) -> anyhow::Result<(Plugins, Arc<Versio
         plugin: NAME.to_owned(),
         pipeline: NAME.to_owned(),
         writable: Vec::new(),
+        state: None,
     };
     let surroundings = Surroundings {
         secrets: Arc::new(Secrets::new(BTreeMap::new())),
         retrieve: None,
-        state: None,
         metrics: Arc::new(Metrics::new()),
     };
     let plugins = Plugins::load(&engine, &[config], &[used], &surroundings)

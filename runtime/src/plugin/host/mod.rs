@@ -20,7 +20,7 @@ pub(super) use capture::Capture;
 pub use lookup::{Entity, LookupError, Retrieve};
 pub use secrets::Secrets;
 pub(super) use state::Overlay;
-pub use state::{State, StateError};
+pub use state::{Cabinet, State, StateError};
 
 /// What the instances of one plugin in one pipeline share.
 pub(crate) struct Services {

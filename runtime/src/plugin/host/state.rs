@@ -1,34 +1,50 @@
 //! `state`: durable key-value state of a plugin in a pipeline. Optimistic: reads note the revision
 //! they saw, writes wait in an overlay and join the event's plan.
 
+use crate::atomic_batch::{EXPECTED_SUBJECT, Message};
 use crate::event::{KeyAlphabet, StateRead, StateWrite, escape_key};
+use crate::last_message::{is_direct, last_message};
 use crate::plugin::bindings::state::Host;
 use crate::plugin::bindings::types::Error;
 use crate::plugin::instance::HostState;
-use crate::provision::Provision;
-use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL};
-use async_nats::jetstream::stream::LastRawMessageErrorKind;
-use async_nats::jetstream::{self, kv};
+use async_nats::HeaderMap;
+use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL, NATS_ROLLUP};
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::{self, stream::Stream};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Says of an entry that it was deleted.
+const OPERATION: &str = "KV-Operation";
+/// Where conditions on what was only read are written: every key has more than one token.
+const CONDITIONS: &str = "_";
+/// How long a deletion can be seen.
+const DELETED: Duration = Duration::from_secs(60);
+
 /// Where plugin state is kept.
 #[derive(Clone)]
 pub enum State {
     /// In this process, for `call` and `test`.
     Memory(Arc<Mutex<Cells>>),
-    /// In a JetStream bucket.
-    Bucket {
-        /// For publishing with an expected revision.
-        context: Arc<jetstream::Context>,
-        /// For reading.
-        store: Arc<kv::Store>,
-        /// How it is written.
-        provision: Arc<Provision>,
-    },
+    /// In a stream, the last message of a subject for each key.
+    Stream(Arc<Cabinet>),
+}
+
+/// A stream that holds state.
+pub struct Cabinet {
+    /// For publishing with an expected revision.
+    pub context: jetstream::Context,
+    /// For reading.
+    pub stream: Stream,
+    /// What stands before a key in its subject.
+    pub prefix: String,
+    /// What stands before it where it is written.
+    pub written: String,
+    /// Whether a message has to say that it replaces the earlier ones: the stream keeps all.
+    pub rolls_up: bool,
 }
 
 /// Keys with revision and value; the last revision given is kept beside them.
@@ -64,7 +80,7 @@ impl State {
     async fn read(&self, key: &str) -> Result<(u64, Option<Bytes>), StateError> {
         match self {
             Self::Memory(cells) => Ok(cells.lock().cells.get(key).cloned().unwrap_or_default()),
-            Self::Bucket { store, .. } => read(store, key).await,
+            Self::Stream(cabinet) => cabinet.read(key).await,
         }
     }
 
@@ -106,15 +122,23 @@ impl State {
                 cells.put(write.key.clone(), write.value.clone());
                 Ok(())
             }
-            Self::Bucket {
-                context,
-                store,
-                provision,
-            } => {
-                let subject = provision.written(format!("{}{}", store.prefix, write.key));
-                publish(context, subject, write).await
-            }
+            Self::Stream(cabinet) => cabinet.publish(write).await,
         }
+    }
+
+    /// The writes as messages of one batch of the stream that holds the state, each on the condition
+    /// that nobody else has written since; with what was only read as such a condition. None: it lies in no
+    /// stream.
+    #[must_use]
+    pub fn messages(&self, reads: &[StateRead], writes: &[StateWrite]) -> Option<Vec<Message>> {
+        let Self::Stream(cabinet) = self else {
+            return None;
+        };
+        let is_written = |read: &&StateRead| writes.iter().any(|write| write.key == read.key);
+        let only_read = reads.iter().filter(|read| !is_written(read));
+        let conditions = only_read.map(|read| cabinet.condition(read));
+        let written = writes.iter().map(|write| cabinet.message(write));
+        Some(written.chain(conditions).collect())
     }
 }
 
@@ -125,60 +149,76 @@ impl Cells {
     }
 }
 
-/// The revision and value of an entry as the bucket's leader has it: what a follower does not have
-/// yet would be found out only after the effects.
-async fn read(store: &kv::Store, key: &str) -> Result<(u64, Option<Bytes>), StateError> {
-    let unavailable = |error: &dyn std::fmt::Display| StateError::Unavailable(error.to_string());
-    if store.stream.cached_info().config.num_replicas <= 1 {
-        return match store.entry(key).await {
-            Ok(None) => Ok((0, None)),
-            Ok(Some(entry)) if entry.operation == kv::Operation::Put => {
-                Ok((entry.revision, Some(entry.value)))
-            }
-            Ok(Some(entry)) => Ok((entry.revision, None)),
-            Err(error) => Err(unavailable(&error)),
+impl Cabinet {
+    /// The revision and value of an entry as the stream's leader has it: what a follower does not have
+    /// yet would be found out only after the effects.
+    async fn read(&self, key: &str) -> Result<(u64, Option<Bytes>), StateError> {
+        let subject = format!("{}{key}", self.prefix);
+        let is_direct = is_direct(&self.stream.cached_info().config);
+        let found = last_message(&self.stream, is_direct, &subject).await;
+        let Some(message) = found.map_err(StateError::Unavailable)? else {
+            return Ok((0, None));
         };
+        let is_gone = [OPERATION, "Nats-Marker-Reason"]
+            .into_iter()
+            .any(|name| message.headers.get(name).is_some());
+        Ok((message.sequence, (!is_gone).then_some(message.payload)))
     }
-    let subject = format!("{}{key}", store.prefix);
-    match store.stream.get_last_raw_message_by_subject(&subject).await {
-        Ok(message) => {
-            let is_gone = ["KV-Operation", "Nats-Marker-Reason"]
-                .into_iter()
-                .any(|name| message.headers.get(name).is_some());
-            Ok((message.sequence, (!is_gone).then_some(message.payload)))
-        }
-        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok((0, None)),
-        Err(error) => Err(unavailable(&error)),
-    }
-}
 
-async fn publish(
-    context: &jetstream::Context,
-    subject: String,
-    write: &StateWrite,
-) -> Result<(), StateError> {
-    let mut headers = async_nats::HeaderMap::new();
-    if let Some(revision) = write.revision {
-        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string());
-    }
-    if let Some(ttl) = write.ttl {
-        headers.insert(NATS_MESSAGE_TTL, ttl.as_secs().max(1).to_string());
-    }
-    if write.value.is_none() {
-        headers.insert("KV-Operation", "DEL");
-    }
-    let value = write.value.clone().unwrap_or_default();
-    let unavailable = |error: jetstream::context::PublishError| match error.kind() {
-        jetstream::context::PublishErrorKind::WrongLastSequence => {
-            StateError::Conflict(write.key.clone())
+    fn message(&self, write: &StateWrite) -> Message {
+        let mut headers = HeaderMap::new();
+        if let Some(revision) = write.revision {
+            headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string());
         }
-        _ => StateError::Unavailable(error.to_string()),
-    };
-    let ack = context
-        .publish_with_headers(subject, headers, value)
-        .await
-        .map_err(unavailable)?;
-    ack.await.map(|_| ()).map_err(unavailable)
+        if self.rolls_up {
+            headers.insert(NATS_ROLLUP, "sub");
+        }
+        // A bucket's client expects to see that an entry was deleted; here nobody does.
+        let gone = (self.rolls_up && write.value.is_none()).then_some(DELETED);
+        if let Some(ttl) = write.ttl.or(gone) {
+            headers.insert(NATS_MESSAGE_TTL, ttl.as_secs().max(1).to_string());
+        }
+        if write.value.is_none() {
+            headers.insert(OPERATION, "DEL");
+        }
+        Message {
+            subject: format!("{}{}", self.written, write.key).into(),
+            headers,
+            payload: write.value.clone().unwrap_or_default(),
+        }
+    }
+
+    /// A message that says nothing but that a key is still as it was read.
+    fn condition(&self, read: &StateRead) -> Message {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+            read.revision.to_string(),
+        );
+        let subject = format!("{}{}", self.written, read.key);
+        headers.insert(EXPECTED_SUBJECT, subject);
+        headers.insert(NATS_MESSAGE_TTL, "1");
+        Message {
+            subject: format!("{}{CONDITIONS}", self.written).into(),
+            headers,
+            payload: Bytes::new(),
+        }
+    }
+
+    async fn publish(&self, write: &StateWrite) -> Result<(), StateError> {
+        let unavailable = |error: PublishError| match error.kind() {
+            PublishErrorKind::WrongLastSequence => StateError::Conflict(write.key.clone()),
+            _ => StateError::Unavailable(error.to_string()),
+        };
+        let Message {
+            subject,
+            headers,
+            payload,
+        } = self.message(write);
+        let sent = self.context.publish_with_headers(subject, headers, payload);
+        let ack = sent.await.map_err(unavailable)?;
+        ack.await.map(|_| ()).map_err(unavailable)
+    }
 }
 
 /// What one event has read and written of one plugin's state.
