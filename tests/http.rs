@@ -1,6 +1,7 @@
 //! Targets that are the HTTP API of a module.
 
 mod atomic;
+mod keys;
 mod undo;
 
 use crate::harness::{Ce, Fault, Module, PARTS, Running, TestEnv, check_law};

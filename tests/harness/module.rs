@@ -1,7 +1,10 @@
 //! A module with an HTTP API, which keeps a journal of every request and can be told to misbehave.
 //! It speaks HTTP by hand: what a library would never send is half of what it is for.
 
-use std::collections::{BTreeMap, VecDeque};
+mod books;
+
+use books::Books;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -22,6 +25,8 @@ pub(crate) enum Fault {
     Cut,
     /// Does it, and answers what is no HTTP.
     Garble,
+    /// Somebody in front of it answers 504, and it gets the request when it is told to.
+    Delay,
 }
 
 /// A request as it came, and what was answered.
@@ -37,20 +42,12 @@ pub(crate) struct Entry {
     pub(crate) body: String,
     /// Whether the module changed something because of it.
     pub(crate) applied: bool,
+    /// Whether it answered what it had answered before.
+    pub(crate) is_known: bool,
     /// The status that was answered or would have been.
     pub(crate) status: u16,
     /// When it came.
     pub(crate) at: Instant,
-}
-
-#[derive(Default)]
-struct Books {
-    /// Entities by path: version and content.
-    entities: BTreeMap<String, (u64, String)>,
-    n_versions: u64,
-    journal: Vec<Entry>,
-    faults: VecDeque<Fault>,
-    ignores_versions: bool,
 }
 
 /// A module. It ends when it is dropped.
@@ -82,6 +79,15 @@ impl Module {
         }
     }
 
+    /// Starts one that keeps to this level.
+    pub(crate) async fn start_at(level: &str) -> Self {
+        let module = Self::start().await;
+        if level == "M2" {
+            module.remember_keys();
+        }
+        module
+    }
+
     /// Where it is.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
@@ -92,9 +98,29 @@ impl Module {
         self.books().faults.extend(faults);
     }
 
+    /// From now on nothing is wrong.
+    pub(crate) fn clear_faults(&self) {
+        self.books().faults.clear();
+    }
+
     /// Takes every write, whatever it depends on.
     pub(crate) fn ignore_versions(&self) {
         self.books().ignores_versions = true;
+    }
+
+    /// From now on it knows requests again by their keys, of those that it was not told to forget.
+    pub(crate) fn remember_keys(&self) {
+        self.books().keys.get_or_insert_default();
+    }
+
+    /// Forgets the keys of earlier requests, as one that is restarted and kept them in memory.
+    pub(crate) fn forget_keys(&self) {
+        self.books().keys.iter_mut().for_each(BTreeMap::clear);
+    }
+
+    /// Gets the requests that were delayed.
+    pub(crate) fn arrive(&self) {
+        self.books().arrive();
     }
 
     /// What it holds at a path.
@@ -103,6 +129,11 @@ impl Module {
             .entities
             .get(path)
             .map(|(_, content)| content.clone())
+    }
+
+    /// The version of what it holds at a path.
+    pub(crate) fn version(&self, path: &str) -> Option<u64> {
+        self.books().entities.get(path).map(|(version, _)| *version)
     }
 
     /// Every request so far.
@@ -117,13 +148,12 @@ impl Module {
 
 async fn serve(client: TcpStream, books: Arc<Mutex<Books>>) {
     let mut client = BufReader::new(client);
-    while let Some(mut entry) = request(&mut client).await {
+    while let Some(entry) = request(&mut client).await {
         let (answer, fault) = {
             let mut books = books.lock().unwrap();
             let is_write = entry.method != "GET";
             let fault = is_write.then(|| books.faults.pop_front()).flatten();
-            let answer = books.answer(&mut entry, fault.as_ref());
-            books.journal.push(entry);
+            let answer = books.take(entry, fault.as_ref());
             (answer, fault)
         };
         let client = client.get_mut();
@@ -174,73 +204,8 @@ async fn request(client: &mut BufReader<TcpStream>) -> Option<Entry> {
         headers,
         body: String::from_utf8(body).unwrap(),
         applied: false,
+        is_known: false,
         status: 0,
         at: Instant::now(),
     })
-}
-
-impl Books {
-    /// The answer as it goes over the wire, and what it says into the entry.
-    fn answer(&mut self, entry: &mut Entry, fault: Option<&Fault>) -> String {
-        let (mut more, mut body) = (String::new(), "{\"told\": true}".to_owned());
-        entry.status = match fault {
-            Some(Fault::Refuse(status, lines)) => {
-                (*lines).clone_into(&mut more);
-                body = "{\"error\": \"told to\"}".to_owned();
-                *status
-            }
-            _ => self.handle(entry),
-        };
-        if entry.method == "GET"
-            && let Some((version, content)) = self.entities.get(&entry.path)
-        {
-            more = format!("ETag: \"{version}\"\r\nContent-Type: application/json\r\n");
-            body.clone_from(content);
-        }
-        if fault == Some(&Fault::FailAfter) {
-            entry.status = 500;
-        }
-        let (status, length) = (entry.status, body.len());
-        format!("HTTP/1.1 {status} Said\r\nContent-Length: {length}\r\n{more}\r\n{body}")
-    }
-
-    fn handle(&mut self, entry: &mut Entry) -> u16 {
-        let found = self.entities.get(&entry.path).cloned();
-        if entry.method == "GET" {
-            return if found.is_some() { 200 } else { 404 };
-        }
-        if !self.ignores_versions && !depends_hold(entry, found.as_ref()) {
-            return 412;
-        }
-        let content = match (entry.method.as_str(), found) {
-            ("DELETE" | "PATCH", None) => return 404,
-            ("DELETE", Some(_)) => None,
-            // Not RFC 7396, but enough to see what came.
-            ("PATCH", Some((_, content))) => Some(format!("{content}+{}", entry.body)),
-            _ => Some(entry.body.clone()),
-        };
-        entry.applied = true;
-        self.n_versions += 1;
-        let path = match entry.method.as_str() {
-            "POST" => format!("{}#{}", entry.path, self.n_versions),
-            _ => entry.path.clone(),
-        };
-        match content {
-            Some(content) => drop(self.entities.insert(path, (self.n_versions, content))),
-            None => drop(self.entities.remove(&path)),
-        }
-        200
-    }
-}
-
-fn depends_hold(entry: &Entry, found: Option<&(u64, String)>) -> bool {
-    let is_none = entry.headers.get("if-none-match");
-    let is = entry.headers.get("if-match");
-    let version = found.map(|(version, _)| format!("\"{version}\""));
-    is_none.is_none_or(|_| found.is_none())
-        && is.is_none_or(|wanted| {
-            version
-                .as_ref()
-                .is_some_and(|found| wanted == "*" || wanted == found)
-        })
 }

@@ -9,15 +9,15 @@ use syncline::target::{Answer, Cause, Changed, Target, Targets, Undone};
 use syncline::telemetry::Metrics;
 
 /// The target `api` at a module, and nobody but us.
-struct Lab {
-    module: Module,
+pub(super) struct Lab {
+    pub(super) module: Module,
     targets: Targets,
     _env: TestEnv,
 }
 
 impl Lab {
-    async fn start(level: &str) -> Self {
-        let (env, module) = (TestEnv::start().await, Module::start().await);
+    pub(super) async fn start(level: &str) -> Self {
+        let (env, module) = (TestEnv::start().await, Module::start_at(level).await);
         let lines = format!("level = \"{level}\"\ntimeout = \"1s\"");
         let config = env.parse(&target(&module, &lines));
         let opened = Targets::open(&env.js, &config.targets, &Metrics::new()).await;
@@ -28,22 +28,28 @@ impl Lab {
         }
     }
 
-    fn api(&self) -> &Target {
+    pub(super) fn api(&self) -> &Target {
         self.targets.get("api").unwrap()
     }
 
-    fn held(&self) -> Option<String> {
+    pub(super) fn held(&self) -> Option<String> {
         self.module.held("/v2/person/a")
     }
 
+    /// Its version.
+    pub(super) fn version(&self) -> u64 {
+        self.module.version("/v2/person/a").unwrap()
+    }
+
     /// Writes the entity as somebody else would.
-    async fn put(&self, payload: Value) {
-        let answer = self.api().apply(&put(payload), &cause("other")).await;
+    pub(super) async fn put(&self, payload: Value) {
+        let event = format!("other-{}", self.module.journal().len());
+        let answer = self.api().apply(&put(payload), &cause(&event)).await;
         assert_eq!(answer, Answer::Applied);
     }
 }
 
-fn put(payload: impl Into<Value>) -> PlannedEffect {
+pub(super) fn put(payload: impl Into<Value>) -> PlannedEffect {
     PlannedEffect {
         target: "api".into(),
         effect: Effect {
@@ -60,13 +66,13 @@ fn put(payload: impl Into<Value>) -> PlannedEffect {
     }
 }
 
-fn delete() -> PlannedEffect {
+pub(super) fn delete() -> PlannedEffect {
     let mut planned = put(Value::Null);
     planned.effect.operation = Operation::Delete;
     planned
 }
 
-fn cause(event: &str) -> Cause {
+pub(super) fn cause(event: &str) -> Cause {
     Cause {
         event_id: EventId::of("/test", event),
         stream: "SRC".into(),
@@ -82,7 +88,7 @@ fn cause(event: &str) -> Cause {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_there_is_there_again_at_each_level() {
-    for level in ["M0", "M1"] {
+    for level in ["M0", "M1", "M2"] {
         let lab = Lab::start(level).await;
         let api = lab.api();
         let before = json!({"name": "Ada", "n": 1});
@@ -91,17 +97,15 @@ async fn what_was_there_is_there_again_at_each_level() {
                 lab.put(before.clone()).await;
             }
             for planned in [put(json!({"name": "Bea"})), delete()] {
+                let cause = cause(&format!("{}-{}", planned.effect.operation, was.is_some()));
                 let image = api.image(&planned.effect).await.unwrap();
-                assert_eq!(
-                    api.change(&planned, &image, &cause("1")).await,
-                    Changed::Yes
-                );
+                assert_eq!(api.change(&planned, &image, &cause).await, Changed::Yes);
                 let is_delete = planned.effect.operation == Operation::Delete;
                 let made = (!is_delete).then(|| json!({"name": "Bea"}).to_string());
                 assert_eq!(lab.held(), made, "{level}");
                 for _ in 0..2 {
                     assert_eq!(
-                        api.undo(&planned, &image, &cause("1")).await,
+                        api.undo(&planned, &image, &cause).await,
                         Undone::Restored,
                         "{level}"
                     );

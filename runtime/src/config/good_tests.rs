@@ -201,7 +201,7 @@ fn modules_are_read_and_their_headers_not_shown() {
         kind = "http"
         url = "https://crm.example.com/v2/{entity}/{key}"
         headers = { authorization = { env = "AUTH" }, X-Tenant = "acme" }
-        level = "M1"
+        level = "M2"
         [pipelines.p]
         source = { stream = "S", subjects = ["s.>"] }
         to = [{ target = "api", entity = "person" }]
@@ -213,7 +213,7 @@ fn modules_are_read_and_their_headers_not_shown() {
     let Kind::Http(settings) = &config.targets[0].kind else {
         panic!("{:?}", config.targets)
     };
-    assert_eq!(settings.level, Level::M1);
+    assert_eq!(settings.level, Level::M2);
     let names: Vec<_> = settings
         .headers
         .iter()

@@ -13,7 +13,7 @@ pub(super) const KEYS: [&str; 3] = ["collection", "headers", "level"];
 pub(super) const LEVELS: [(&str, Option<Level>); 4] = [
     ("M0", Some(Level::M0)),
     ("M1", Some(Level::M1)),
-    ("M2", None),
+    ("M2", Some(Level::M2)),
     ("M3", None),
 ];
 

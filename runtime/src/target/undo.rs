@@ -99,7 +99,10 @@ impl Target {
         let undone = pin!(async {
             match &self.kind {
                 Opened::Kv(target) => target.undo(&planned.effect, image, cause).await,
-                Opened::Http(target) => Box::pin(target.undo(planned, &image.into())).await.into(),
+                Opened::Http(target) => {
+                    let image = image.into();
+                    Box::pin(target.undo(planned, cause, &image)).await.into()
+                }
                 Opened::Subject(_) | Opened::Postgres(_) => Undone::Restored,
             }
         });

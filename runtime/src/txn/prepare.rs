@@ -176,7 +176,8 @@ impl Coordinator {
                     return None;
                 }
                 Undone::Unknown(_) => {}
-                known => return Some(known),
+                // Whoever has taken over meanwhile has taken it back, and perhaps made it anew.
+                known => return tenure.held().await.then_some(known),
             }
         }
     }

@@ -26,6 +26,8 @@ pub enum Level {
     M0,
     /// Each version of an entity has an `ETag` that never comes again, and writes can depend on it.
     M1,
+    /// And it knows a request again by its key: it takes it once, and answers the same again.
+    M2,
 }
 
 impl Level {
@@ -35,6 +37,7 @@ impl Level {
         match self {
             Self::M0 => "M0",
             Self::M1 => "M1",
+            Self::M2 => "M2",
         }
     }
 }

@@ -1,10 +1,12 @@
 //! A target that is the HTTP API of a module: each entity has a URL.
 //!
 //! Requests are sent once: whether one is sent again is for the pipeline to say, which knows what an
-//! attempt is. Every write carries the same `Idempotency-Key` each time, and the source and sequence
-//! that caused it.
+//! attempt is; but for requests that the module knows again. Every write carries the same
+//! `Idempotency-Key` each time, and the source and sequence that caused it.
 
 mod config;
+mod image;
+mod key;
 mod pause;
 mod probe;
 mod status;
@@ -21,8 +23,9 @@ use std::time::Duration;
 
 pub use config::{Hidden, Level, Settings, is_free_header};
 pub use template::UrlTemplate;
-pub use undo::{Acted, Image, Undone};
+pub use undo::{Acted, Undone};
 
+use key::{Step, key_of};
 use pause::Pause;
 use status::{Meaning, meaning_of};
 
@@ -98,7 +101,7 @@ impl Http {
             Ok(url) => url,
             Err(why) => return (Answer::Refused(why), false),
         };
-        let headers = match headers(planned, cause) {
+        let headers = match headers(planned, cause, Step::Apply) {
             Ok(headers) => headers,
             Err(why) => return (Answer::Refused(why), false),
         };
@@ -221,24 +224,10 @@ fn method_of(operation: Operation) -> Method {
     }
 }
 
-fn headers(planned: &PlannedEffect, cause: &Cause) -> Result<HeaderMap, String> {
+/// The headers of an effect.
+fn headers(planned: &PlannedEffect, cause: &Cause, step: Step<'_>) -> Result<HeaderMap, String> {
     let effect = &planned.effect;
-    let mut headers = HeaderMap::new();
-    let mut set = |name: &'static str, value: &str| {
-        let value = HeaderValue::from_str(value)
-            .map_err(|_| format!("header `{name}` cannot hold `{}`", value.escape_debug()))?;
-        headers.insert(HeaderName::from_static(name), value);
-        Ok::<_, String>(())
-    };
-    set("idempotency-key", &cause.message_id)?;
-    set("syncline-event-id", cause.event_id.as_str())?;
-    if !cause.stream.is_empty() {
-        set("syncline-source-stream", &cause.stream)?;
-        set("syncline-source-sequence", &cause.sequence.to_string())?;
-    }
-    if let Some(traceparent) = &cause.traceparent {
-        set(reserved::TRACEPARENT, traceparent)?;
-    }
+    let mut headers = caused(cause, step)?;
     let content_type = match (effect.operation, &effect.content_type) {
         (Operation::Delete, _) => None,
         (Operation::Merge, _) => Some("application/merge-patch+json"),
@@ -246,15 +235,39 @@ fn headers(planned: &PlannedEffect, cause: &Cause) -> Result<HeaderMap, String> 
         (_, None) => Some("application/json"),
     };
     if let Some(content_type) = content_type {
-        set("content-type", content_type)?;
+        set(&mut headers, "content-type", content_type)?;
     }
     match &effect.precondition {
         None => {}
-        Some(Precondition::Absent) => set("if-none-match", "*")?,
-        Some(Precondition::Present) => set("if-match", "*")?,
-        Some(Precondition::Etag(etag)) => set("if-match", etag)?,
+        Some(Precondition::Absent) => set(&mut headers, "if-none-match", "*")?,
+        Some(Precondition::Present) => set(&mut headers, "if-match", "*")?,
+        Some(Precondition::Etag(etag)) => set(&mut headers, "if-match", etag)?,
     }
     Ok(headers)
+}
+
+/// The headers of everything that is done because of `cause`.
+fn caused(cause: &Cause, step: Step<'_>) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    let key = key_of(&cause.message_id, step);
+    set(&mut headers, "idempotency-key", &key)?;
+    set(&mut headers, "syncline-event-id", cause.event_id.as_str())?;
+    if !cause.stream.is_empty() {
+        let sequence = cause.sequence.to_string();
+        set(&mut headers, "syncline-source-stream", &cause.stream)?;
+        set(&mut headers, "syncline-source-sequence", &sequence)?;
+    }
+    if let Some(traceparent) = &cause.traceparent {
+        set(&mut headers, reserved::TRACEPARENT, traceparent)?;
+    }
+    Ok(headers)
+}
+
+fn set(headers: &mut HeaderMap, name: &'static str, value: &str) -> Result<(), String> {
+    let value = HeaderValue::from_str(value)
+        .map_err(|_| format!("header `{name}` cannot hold `{}`", value.escape_debug()))?;
+    headers.insert(HeaderName::from_static(name), value);
+    Ok(())
 }
 
 /// What a module said, on one line.

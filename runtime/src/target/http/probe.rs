@@ -3,10 +3,12 @@
 use super::{Http, Level, NoAnswer, said};
 use bytes::Bytes;
 use reqwest::Method;
-use reqwest::header::{HeaderMap, HeaderValue, IF_MATCH};
+use reqwest::header::{HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 
 /// The key and the kind of an entity that nobody has.
 const NOBODY: &str = "syncline-probe";
+/// A key that nothing else has.
+const KEY: &str = "\"syncline-probe\"";
 
 impl Http {
     /// The level that the module was seen to keep to.
@@ -34,17 +36,55 @@ impl Http {
         if self.settings.level == Level::M0 {
             return Ok(Level::M0);
         }
-        // An entity that is not there has no version: whoever looks at `If-Match` writes nothing.
-        let mut headers = HeaderMap::new();
-        headers.insert(IF_MATCH, HeaderValue::from_static("\"syncline-probe\""));
-        let (status, body) = self.asked(Method::DELETE, &at, headers).await?;
+        self.looks_at_versions(&at).await?;
+        if self.settings.level == Level::M2 {
+            if !matches!(status, 404 | 410) {
+                return Err(format!(
+                    "whether `{url}` keeps to level M2 is seen by an entity `{NOBODY}` that is not \
+                     there, and asking for it gave {}: delete it, or correct the module",
+                    said(status, &body)
+                ));
+            }
+            self.remembers_keys(&at).await?;
+        }
+        Ok(self.settings.level)
+    }
+
+    /// An entity that is not there has no version: whoever looks at `If-Match` writes nothing.
+    async fn looks_at_versions(&self, at: &str) -> Result<(), String> {
+        let (status, body) = self.asked(Method::DELETE, at, any_version()).await?;
         match status {
-            412 => Ok(self.settings.level),
+            412 => Ok(()),
             _ => Err(format!(
-                "`{url}` is said to be of level {}, and does not look at `If-Match`: deleting an \
+                "`{}` is said to be of level {}, and does not look at `If-Match`: deleting an \
                  entity that is not there, with a version, gave {} instead of HTTP status 412: write \
                  `level = \"M0\"`, or correct the module",
+                self.settings.url,
                 self.settings.level.as_str(),
+                said(status, &body)
+            )),
+        }
+    }
+
+    /// What it answered to a key it answers again, or it refuses the key for anything else. Whoever does
+    /// not know the key looks at what the second request depends on, which holds.
+    async fn remembers_keys(&self, at: &str) -> Result<(), String> {
+        let mut first = any_version();
+        let mut second = HeaderMap::new();
+        second.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+        for headers in [&mut first, &mut second] {
+            headers.insert("idempotency-key", HeaderValue::from_static(KEY));
+        }
+        self.asked(Method::DELETE, at, first).await?;
+        let (status, body) = self.asked(Method::DELETE, at, second).await?;
+        match status {
+            409 | 412 | 422 => Ok(()),
+            _ => Err(format!(
+                "`{}` is said to be of level M2, and does not know an `Idempotency-Key` again: after \
+                 deleting an entity that is not there, with a version, another request with the same \
+                 key gave {} instead of HTTP status 412 (the same answer) or 422: write \
+                 `level = \"M1\"`, or correct the module",
+                self.settings.url,
                 said(status, &body)
             )),
         }
@@ -60,4 +100,11 @@ impl Http {
         let (status, _, body) = asked.map_err(|NoAnswer(why)| why)?;
         Ok((status, body))
     }
+}
+
+/// A version that nothing has.
+fn any_version() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(IF_MATCH, HeaderValue::from_static("\"syncline-probe\""));
+    headers
 }

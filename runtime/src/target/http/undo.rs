@@ -2,33 +2,23 @@
 //! depends on it, and taking it back depends on what the write left.
 //!
 //! Each step may be repeated. A module of level M0 has no versions to depend on: there, what is
-//! compared may change between two requests, and a request that was thought lost may still arrive. So
-//! may one that creates an entity, at any level: nothing that is not there has a version.
+//! compared may change between two requests, and a request that was thought lost may still arrive. At
+//! level M1 so may one that creates an entity: nothing that is not there has a version. A module of
+//! level M2 is sent the same request again, under the same key: from then on it has taken it, or never
+//! will, and says which version it left.
 
+use super::image::Image;
+use super::key::Step;
 use super::status::{Meaning, meaning_of};
-use super::{Http, Level, NoAnswer, headers, method_of, said};
-use crate::event::{Effect, Headers, Operation, PlannedEffect, Precondition, reserved};
-use crate::target::merge::merge;
-use crate::target::{self, Cause, ReadError};
+use super::{Http, Level, NoAnswer, caused, headers, method_of, said};
+use crate::event::{Effect, Operation, PlannedEffect};
+use crate::target::{Cause, ReadError};
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-/// How often a step begins again that somebody else got in the way of.
+/// How often a step begins again that somebody else got in the way of, or that nobody answered.
 const ROUNDS: usize = 3;
-
-/// An entity as it was before an effect.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Image {
-    /// Its version, where the module has versions.
-    pub etag: Option<String>,
-    /// What it held; none: it was not there.
-    pub content: Option<String>,
-    /// Media type of the content.
-    pub content_type: Option<String>,
-}
 
 /// What became of an effect that can be taken back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,29 +44,21 @@ pub enum Undone {
     Unknown(String),
 }
 
-impl From<Image> for target::Image {
-    fn from(image: Image) -> Self {
-        let mut headers = Headers::default();
-        if let Some(content_type) = image.content_type {
-            headers.push(reserved::CONTENT_TYPE, content_type);
-        }
-        Self {
-            etag: image.etag.unwrap_or_default(),
-            headers,
-            data: image.content.map(Bytes::from),
-        }
-    }
+/// What a module says to a change.
+enum Said {
+    /// It took it, now or before under the same key, and this is the version that it left.
+    Applied(Option<String>),
+    Refused(String),
+    Conflict(String),
+    Unknown(String),
 }
 
-impl From<&target::Image> for Image {
-    fn from(image: &target::Image) -> Self {
-        let text = |data: &Bytes| String::from_utf8_lossy(data).into_owned();
-        Self {
-            etag: Some(image.etag.clone()).filter(|etag| !etag.is_empty()),
-            content: image.data.as_ref().map(text),
-            content_type: image.headers.get(reserved::CONTENT_TYPE).map(str::to_owned),
-        }
-    }
+/// By what the change is known in the entity as it is now.
+enum Left {
+    /// This version, which nobody else made.
+    Version(String),
+    /// Its content.
+    Content,
 }
 
 impl Http {
@@ -125,12 +107,12 @@ impl Http {
         if self.level == Level::M0 {
             return Ok(None);
         }
-        match etag.filter(|etag| !etag.starts_with("W/")) {
+        match strong(etag) {
             Some(etag) => Ok(Some(etag)),
-            None => Err(ReadError::Invalid(
-                "the module is said to be of level M1, and the entity has no strong `ETag`"
-                    .to_owned(),
-            )),
+            None => Err(ReadError::Invalid(format!(
+                "the module is said to be of level {}, and the entity has no strong `ETag`",
+                self.level.as_str()
+            ))),
         }
     }
 
@@ -155,11 +137,47 @@ impl Http {
         image: &Image,
     ) -> Result<Acted, ReadError> {
         let effect = &planned.effect;
-        if let Some(why) = broken(effect, image) {
+        if let Some(why) = image.breaks(effect) {
             return Ok(Acted::Conflict(why));
         }
+        let mut said = self.send(planned, cause, image).await?;
+        let mut is_doubtful = false;
+        for _ in 1..ROUNDS {
+            if self.level != Level::M2 || !matches!(said, Said::Unknown(_)) {
+                break;
+            }
+            said = self.send(planned, cause, image).await?;
+            is_doubtful = true;
+        }
+        Ok(match said {
+            Said::Applied(_) => Acted::Done,
+            // The first of them may have been taken by a module that does not remember it.
+            Said::Refused(why) if is_doubtful => Acted::Unknown(why),
+            Said::Refused(why) => Acted::Refused(why),
+            Said::Unknown(why) => Acted::Unknown(why),
+            // It was done before, or somebody else has written.
+            Said::Conflict(why) => {
+                let url = self.url_of(effect).map_err(ReadError::Invalid)?;
+                match self.look(&url).await? {
+                    now if image.becomes(effect, &now) => Acted::Done,
+                    _ => Acted::Conflict(why),
+                }
+            }
+        })
+    }
+
+    /// Sends `planned` on the condition that the entity is as in `image`. Sent again, it is the same
+    /// request.
+    async fn send(
+        &self,
+        planned: &PlannedEffect,
+        cause: &Cause,
+        image: &Image,
+    ) -> Result<Said, ReadError> {
+        let effect = &planned.effect;
         let url = self.url_of(effect).map_err(ReadError::Invalid)?;
-        let mut headers = headers(planned, cause).map_err(ReadError::Invalid)?;
+        let headers = headers(planned, cause, Step::Do);
+        let mut headers = headers.map_err(ReadError::Invalid)?;
         self.depend_on(image, &mut headers);
         let payload = match effect.operation {
             Operation::Delete => Bytes::new(),
@@ -167,53 +185,74 @@ impl Http {
         };
         self.turn().await;
         let asked = self.ask(method_of(effect.operation), &url, headers, payload);
-        let (status, _, body) = asked
-            .await
-            .map_err(|NoAnswer(why)| ReadError::Unavailable(why))?;
+        let (status, headers, body) = match asked.await {
+            Ok(answer) => answer,
+            Err(NoAnswer(why)) => return Ok(Said::Unknown(why)),
+        };
         let said = said(status, &body);
+        let etag = headers.get(ETAG).and_then(|value| value.to_str().ok());
         Ok(match meaning_of(status, effect.operation) {
-            Meaning::Applied => Acted::Done,
-            Meaning::Refused => Acted::Refused(said),
-            Meaning::Unknown | Meaning::Silence => Acted::Unknown(said),
-            // It was done before, or somebody else has written.
-            Meaning::Conflict => match self.look(&url).await? {
-                now if is_wanted(effect, image, &now) => Acted::Done,
-                _ => Acted::Conflict(said),
-            },
+            Meaning::Applied => Said::Applied(strong(etag.map(str::to_owned))),
+            Meaning::Refused => Said::Refused(said),
+            Meaning::Conflict => Said::Conflict(said),
+            Meaning::Unknown | Meaning::Silence => Said::Unknown(said),
         })
     }
 
     /// Makes the entity what it was in `image`, whether `planned` was applied, was not, or may still
     /// arrive.
-    pub(in crate::target) async fn undo(&self, planned: &PlannedEffect, image: &Image) -> Undone {
-        match self.try_undo(&planned.effect, image).await {
+    pub(in crate::target) async fn undo(
+        &self,
+        planned: &PlannedEffect,
+        cause: &Cause,
+        image: &Image,
+    ) -> Undone {
+        match self.try_undo(planned, cause, image).await {
             Ok(undone) => undone,
             Err(ReadError::Invalid(why) | ReadError::Unavailable(why)) => Undone::Unknown(why),
         }
     }
 
-    async fn try_undo(&self, effect: &Effect, image: &Image) -> Result<Undone, ReadError> {
+    async fn try_undo(
+        &self,
+        planned: &PlannedEffect,
+        cause: &Cause,
+        image: &Image,
+    ) -> Result<Undone, ReadError> {
+        let effect = &planned.effect;
         let url = self.url_of(effect).map_err(ReadError::Invalid)?;
         self.turn().await;
+        let left = match self.level {
+            Level::M2 => self.left(planned, cause, image).await?,
+            _ => Left::Content,
+        };
         for _ in 0..ROUNDS {
             let now = self.look(&url).await?;
-            let is_as_before = is_same(image, &now);
+            let is_as_before = image.holds_same(&now);
             // A version that has moved on refuses what is still on its way; one that has not would
             // take it.
-            let may_arrive = now.etag.is_some() && now.etag == image.etag;
-            if is_as_before && !may_arrive {
+            if is_as_before && !image.is_version(&now) {
                 return Ok(Undone::Restored);
             }
-            if !is_as_before && !is_wanted(effect, image, &now) {
+            let is_ours = match &left {
+                Left::Version(etag) => now.etag.as_ref() == Some(etag),
+                Left::Content => image.becomes(effect, &now),
+            };
+            if !is_as_before && !is_ours {
                 return Ok(Undone::Foreign(format!(
                     "the entity `{}` was written by somebody else meanwhile",
                     effect.key.escape_debug()
                 )));
             }
-            let (status, body) = self.write_back(&url, image, &now).await?;
+            let (status, body) = self.write_back(&url, cause, (image, &now)).await?;
             match meaning_of(status, Operation::Delete) {
                 // Seen, not believed.
-                Meaning::Applied | Meaning::Conflict => {}
+                Meaning::Applied => {}
+                // By the change, late, or by whoever has taken over from us.
+                Meaning::Conflict => {
+                    let why = "the entity was written meanwhile".to_owned();
+                    return Ok(Undone::Unknown(why));
+                }
                 _ => return Ok(Undone::Unknown(said(status, &body))),
             }
         }
@@ -221,13 +260,33 @@ impl Http {
         Ok(Undone::Unknown(why.to_owned()))
     }
 
+    /// By what the change is known, told by the module: a request that it knows by its key it does not
+    /// take again, whenever it comes.
+    async fn left(
+        &self,
+        planned: &PlannedEffect,
+        cause: &Cause,
+        image: &Image,
+    ) -> Result<Left, ReadError> {
+        match self.send(planned, cause, image).await? {
+            Said::Applied(Some(etag)) if planned.effect.operation != Operation::Delete => {
+                Ok(Left::Version(etag))
+            }
+            Said::Unknown(why) => Err(ReadError::Unavailable(why)),
+            // What was not taken, or is not remembered, is told as at level M1.
+            Said::Applied(_) | Said::Refused(_) | Said::Conflict(_) => Ok(Left::Content),
+        }
+    }
+
     async fn write_back(
         &self,
         url: &str,
-        image: &Image,
-        now: &Image,
+        cause: &Cause,
+        (image, now): (&Image, &Image),
     ) -> Result<(u16, Bytes), ReadError> {
-        let mut headers = HeaderMap::new();
+        let seen = now.etag.as_deref().unwrap_or_default();
+        let headers = caused(cause, Step::Undo { seen });
+        let mut headers = headers.map_err(ReadError::Invalid)?;
         self.depend_on(now, &mut headers);
         let (method, content) = match &image.content {
             None => (Method::DELETE, Bytes::new()),
@@ -261,57 +320,7 @@ impl Http {
     }
 }
 
-/// Why the effect does not go with what was seen, if it does not.
-fn broken(effect: &Effect, image: &Image) -> Option<String> {
-    match (effect.precondition.as_ref()?, &image.content) {
-        (Precondition::Absent, Some(_)) => Some("the entity exists".to_owned()),
-        (Precondition::Present | Precondition::Etag(_), None) => {
-            Some("the entity does not exist".to_owned())
-        }
-        (Precondition::Etag(etag), _) if image.etag.as_ref() != Some(etag) => Some(format!(
-            "the entity is not at version {}",
-            etag.escape_debug()
-        )),
-        _ => None,
-    }
-}
-
-/// Whether both hold the same.
-fn is_same(one: &Image, other: &Image) -> bool {
-    match (&one.content, &other.content) {
-        (Some(one), Some(other)) => one == other || parsed(one) == parsed(other),
-        (one, other) => one.is_none() && other.is_none(),
-    }
-}
-
-fn parsed(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
-}
-
-/// Whether `now` is what the effect makes of `image`. What the module adds of its own does not count.
-fn is_wanted(effect: &Effect, image: &Image, now: &Image) -> bool {
-    let payload = String::from_utf8_lossy(&effect.payload);
-    let wanted = match effect.operation {
-        Operation::Delete => return now.content.is_none(),
-        Operation::Merge => {
-            let mut wanted = image.content.as_deref().map_or(Value::Null, parsed);
-            merge(&mut wanted, parsed(&payload));
-            wanted
-        }
-        Operation::Upsert | Operation::Append => parsed(&payload),
-    };
-    now.content
-        .as_deref()
-        .is_some_and(|now| holds(&parsed(now), &wanted))
-}
-
-/// Whether every member of `wanted` is in `found`.
-fn holds(found: &Value, wanted: &Value) -> bool {
-    match (found, wanted) {
-        (Value::Object(found), Value::Object(wanted)) => wanted.iter().all(|(name, wanted)| {
-            let found = found.get(name).unwrap_or(&Value::Null);
-            holds(found, wanted)
-        }),
-        (found, wanted) => found == wanted,
-    }
+/// A version that nothing else has.
+fn strong(etag: Option<String>) -> Option<String> {
+    etag.filter(|etag| !etag.starts_with("W/"))
 }

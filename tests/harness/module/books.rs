@@ -1,0 +1,161 @@
+//! What a module holds, and what it answers: a function of the requests that came, in their order.
+
+use super::{Entry, Fault};
+use std::collections::{BTreeMap, VecDeque};
+
+/// The state of a module.
+#[derive(Default)]
+pub(super) struct Books {
+    /// Entities by path: version and content.
+    pub(super) entities: BTreeMap<String, (u64, String)>,
+    n_versions: u64,
+    pub(super) journal: Vec<Entry>,
+    pub(super) faults: VecDeque<Fault>,
+    /// Requests that are still on their way.
+    delayed: Vec<Entry>,
+    pub(super) ignores_versions: bool,
+    /// What was answered to requests with a key; none: it remembers nothing.
+    pub(super) keys: Option<BTreeMap<String, (Request, Said)>>,
+}
+
+/// What makes a request the same as an earlier one: method, path and body.
+pub(super) type Request = (String, String, String);
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub(super) struct Said {
+    status: u16,
+    /// Further header lines.
+    lines: String,
+    body: String,
+}
+
+impl Said {
+    fn with(status: u16) -> Self {
+        let body = "{\"told\": true}".to_owned();
+        let lines = String::new();
+        Self {
+            status,
+            lines,
+            body,
+        }
+    }
+}
+
+impl Books {
+    /// The answer as it goes over the wire, what came of it said in the journal.
+    pub(super) fn take(&mut self, mut entry: Entry, fault: Option<&Fault>) -> String {
+        let mut said = match fault {
+            Some(Fault::Refuse(status, lines)) => Said {
+                status: *status,
+                lines: (*lines).to_owned(),
+                body: "{\"error\": \"told to\"}".to_owned(),
+            },
+            Some(Fault::Delay) => {
+                self.delayed.push(entry.clone());
+                Said::with(504)
+            }
+            _ => self.answer(&mut entry),
+        };
+        if fault == Some(&Fault::FailAfter) {
+            said.status = 500;
+        }
+        entry.status = said.status;
+        self.journal.push(entry);
+        let Said {
+            status,
+            lines,
+            body,
+        } = said;
+        let length = body.len();
+        format!("HTTP/1.1 {status} Said\r\nContent-Length: {length}\r\n{lines}\r\n{body}")
+    }
+
+    /// What was on its way arrives, in order.
+    pub(super) fn arrive(&mut self) {
+        for entry in std::mem::take(&mut self.delayed) {
+            self.take(entry, None);
+        }
+    }
+
+    fn answer(&mut self, entry: &mut Entry) -> Said {
+        let key = entry.headers.get("idempotency-key").cloned();
+        let (Some(keys), Some(key)) = (&self.keys, key) else {
+            return self.handle(entry);
+        };
+        let request = (entry.method.clone(), entry.path.clone(), entry.body.clone());
+        match keys.get(&key) {
+            Some((earlier, said)) if *earlier == request => {
+                entry.is_known = true;
+                said.clone()
+            }
+            Some(_) => Said::with(422),
+            None => {
+                let said = self.handle(entry);
+                let answered = (request, said.clone());
+                self.keys.iter_mut().for_each(|keys| {
+                    keys.insert(key.clone(), answered.clone());
+                });
+                said
+            }
+        }
+    }
+
+    fn handle(&mut self, entry: &mut Entry) -> Said {
+        let found = self.entities.get(&entry.path).cloned();
+        if entry.method == "GET" {
+            let Some((version, body)) = found else {
+                return Said::with(404);
+            };
+            let lines = format!("ETag: \"{version}\"\r\nContent-Type: application/json\r\n");
+            let status = 200;
+            return Said {
+                status,
+                lines,
+                body,
+            };
+        }
+        if !self.ignores_versions && !depends_hold(entry, found.as_ref()) {
+            return Said::with(412);
+        }
+        let content = match (entry.method.as_str(), found) {
+            ("DELETE" | "PATCH", None) => return Said::with(404),
+            ("DELETE", Some(_)) => None,
+            // Not RFC 7396, but enough to see what came.
+            ("PATCH", Some((_, content))) => Some(format!("{content}+{}", entry.body)),
+            _ => Some(entry.body.clone()),
+        };
+        entry.applied = true;
+        let path = match entry.method.as_str() {
+            "POST" => format!("{}#{}", entry.path, self.n_versions + 1),
+            _ => entry.path.clone(),
+        };
+        self.set(path, content)
+    }
+
+    /// Makes an entity what it is to be; none: it is gone.
+    fn set(&mut self, path: String, content: Option<String>) -> Said {
+        self.n_versions += 1;
+        let mut said = Said::with(200);
+        match content {
+            Some(content) => {
+                said.lines = format!("ETag: \"{}\"\r\n", self.n_versions);
+                self.entities.insert(path, (self.n_versions, content));
+            }
+            None => drop(self.entities.remove(&path)),
+        }
+        said
+    }
+}
+
+fn depends_hold(entry: &Entry, found: Option<&(u64, String)>) -> bool {
+    let is_none = entry.headers.get("if-none-match");
+    let is = entry.headers.get("if-match");
+    let version = found.map(|(version, _)| format!("\"{version}\""));
+    is_none.is_none_or(|_| found.is_none())
+        && is.is_none_or(|wanted| {
+            version
+                .as_ref()
+                .is_some_and(|found| wanted == "*" || wanted == found)
+        })
+}
