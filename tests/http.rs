@@ -2,6 +2,7 @@
 
 mod atomic;
 mod keys;
+mod parts;
 mod undo;
 
 use crate::harness::{Ce, Fault, Module, PARTS, Running, TestEnv, check_law};

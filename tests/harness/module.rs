@@ -2,6 +2,7 @@
 //! It speaks HTTP by hand: what a library would never send is half of what it is for.
 
 mod books;
+mod reservations;
 
 use books::Books;
 use std::collections::BTreeMap;
@@ -101,6 +102,16 @@ impl Module {
     /// From now on nothing is wrong.
     pub(crate) fn clear_faults(&self) {
         self.books().faults.clear();
+    }
+
+    /// Takes what is tried although it was cancelled.
+    pub(crate) fn forget_cancelled(&self) {
+        self.books().reservations.forgets_cancelled = true;
+    }
+
+    /// The parts of transactions that are tried and have not ended, by name.
+    pub(crate) fn reserved(&self) -> Vec<String> {
+        self.books().reservations.open()
     }
 
     /// Takes every write, whatever it depends on.

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use serde_json::Value;
 use std::sync::Arc;
 use syncline::event::{Effect, Headers, Operation, PlannedEffect, Precondition};
-use syncline::target::Targets;
-use syncline::target::postgres::{Branch, Database, Work};
+use syncline::target::postgres::Database;
+use syncline::target::{Branch, Targets, Work};
 use syncline::telemetry::Metrics;
 
 /// A database with two tables, `crm` and `ledger`, and nobody but us.

@@ -1,17 +1,19 @@
 //! Pipelines with `guarantee = "atomic"` that may change several databases in one transaction, or one
-//! together with plugin state: each of these databases has to be able to prepare its part.
+//! together with modules that prepare or with plugin state: each database has to be able to prepare its
+//! part.
 
 use super::state::keeps_state;
 use crate::config::Config;
 use crate::pipeline::{self, Guarantee};
+use crate::target::http::Level;
 use crate::target::{self, Kind, Targets, postgres};
 
 /// A database that cannot take part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "pipeline `{pipeline}` may change several databases, or one and plugin state, in one transaction, and that of target \
-     `{target}` prepares none: set `max_prepared_transactions` of its server (as many as there may be at \
-     once, for instance 64) and restart it, or let the pipeline write to one database only (`targets`)"
+    "pipeline `{pipeline}` may change several databases, modules of level M3 or plugin state in one \
+     transaction, and the database of target `{target}` prepares none: set `max_prepared_transactions` of its server (as many as there may be at \
+     once, for instance 64) and restart it, or let the pipeline write to that one only (`targets`)"
 )]
 pub struct Unprepared {
     /// The pipeline.
@@ -25,28 +27,35 @@ fn needed(config: &Config) -> impl Iterator<Item = (&pipeline::Config, &target::
     let atomic = config.pipelines.iter();
     let atomic = atomic.filter(|pipeline| pipeline.guarantee == Guarantee::Atomic);
     atomic.flat_map(|pipeline| {
-        let tables = tables(config, pipeline);
-        let is_alone = tables.windows(2).all(|pair| match pair {
+        let preparing = preparing(config, pipeline);
+        let is_alone = preparing.windows(2).all(|pair| match pair {
             [one, other] => is_same(one, other),
             _ => true,
         });
         let decides = is_alone && !keeps_state(pipeline, config);
-        let needed = if decides { Vec::new() } else { tables };
-        needed.into_iter().map(move |target| (pipeline, target))
+        let needed = if decides { Vec::new() } else { preparing };
+        let needed = needed.into_iter();
+        let tables = needed.filter(|target| matches!(target.kind, Kind::Postgres(_)));
+        tables.map(move |target| (pipeline, target))
     })
 }
 
-/// The targets in databases that the pipeline may write to.
-fn tables<'a>(config: &'a Config, pipeline: &pipeline::Config) -> Vec<&'a target::Config> {
+/// The targets that the pipeline may write to and whose participants prepare.
+fn preparing<'a>(config: &'a Config, pipeline: &pipeline::Config) -> Vec<&'a target::Config> {
     let is_routed = |name: &String| pipeline.to.iter().any(|route| route.target == *name);
     // Without a plugin nothing else is written.
     let may_write = |name: &String| match pipeline.stages.is_empty() {
         true => is_routed(name),
         false => pipeline.writable.contains(name),
     };
-    let tables = config.targets.iter();
-    let tables = tables.filter(|target| matches!(target.kind, Kind::Postgres(_)));
-    tables.filter(|target| may_write(&target.name)).collect()
+    let prepares = |kind: &Kind| match kind {
+        Kind::Postgres(_) => true,
+        Kind::Http(settings) => settings.level == Level::M3,
+        Kind::Subject { .. } | Kind::Kv { .. } => false,
+    };
+    let targets = config.targets.iter();
+    let targets = targets.filter(|target| prepares(&target.kind));
+    targets.filter(|target| may_write(&target.name)).collect()
 }
 
 fn is_same(one: &target::Config, other: &target::Config) -> bool {

@@ -4,17 +4,17 @@ use super::entry::Entry;
 use super::secrets;
 use super::section::Section;
 use crate::target::Tls;
-use crate::target::http::{Hidden, Level, Settings, UrlTemplate, is_free_header};
+use crate::target::http::{Hidden, Level, Settings, TransactionUrl, UrlTemplate, is_free_header};
 
 /// The keys that no other kind has.
-pub(super) const KEYS: [&str; 3] = ["collection", "headers", "level"];
+pub(super) const KEYS: [&str; 4] = ["collection", "headers", "level", "transactions"];
 
-/// The words of `level`; those without a value are not built yet.
+/// The words of `level`.
 pub(super) const LEVELS: [(&str, Option<Level>); 4] = [
     ("M0", Some(Level::M0)),
     ("M1", Some(Level::M1)),
     ("M2", Some(Level::M2)),
-    ("M3", None),
+    ("M3", Some(Level::M3)),
 ];
 
 pub(super) fn read(
@@ -25,8 +25,10 @@ pub(super) fn read(
     let collection = section.read("collection", Entry::parse::<UrlTemplate>);
     let headers = section.read("headers", headers).unwrap_or_default();
     let level = section.read("level", |entry| entry.choose(&LEVELS));
+    let transactions = section.read("transactions", Entry::parse::<TransactionUrl>);
     let url = url?;
     Some(Settings {
+        transactions,
         collection: collection.or_else(|| url.parent()),
         url,
         headers,
@@ -48,9 +50,30 @@ pub(super) fn check(section: &Section<'_>, settings: Option<&Settings>) {
             "`collection` is where records without a key go, and `{collection}` has one"
         ));
     }
+    check_transactions(section, settings);
     if section.has("tls") && !settings.url.is_encrypted() {
         let why = "the URL begins with http://, so that nothing is encrypted: write https://";
         section.refuse(&["tls"], why);
+    }
+}
+
+/// Where a part of a transaction is belongs to a module that has one.
+fn check_transactions(section: &Section<'_>, settings: &Settings) {
+    if settings.level == Level::M3 {
+        let advice = "say where a module of level M3 keeps its part of a transaction, as in \
+                      \"https://crm.example.com/transactions/{transaction}\"";
+        section.demand("transactions", advice);
+    } else {
+        let why = "only a module of level M3 has a part in transactions: remove it, or write \
+                   `level = \"M3\"`";
+        section.refuse(&["transactions"], why);
+    }
+    let is_open = |url: &TransactionUrl| settings.url.is_encrypted() && !url.is_encrypted();
+    if settings.transactions.as_ref().is_some_and(is_open) {
+        section.report(
+            "`url` begins with https:// and `transactions` does not, so that what stands in `headers` \
+             would be sent in the open: write https://",
+        );
     }
 }
 

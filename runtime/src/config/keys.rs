@@ -98,6 +98,7 @@ pub(super) const TARGET: Keys = Keys {
         "collection",
         "headers",
         "level",
+        "transactions",
         "tls",
         "create",
         "timeout",

@@ -9,6 +9,7 @@ mod holder;
 pub mod http;
 mod kv;
 mod merge;
+mod names;
 pub mod postgres;
 mod promise;
 mod subject;
@@ -36,9 +37,11 @@ use breaker::Breaker;
 use postgres::Databases;
 
 pub use answer::Answer;
+pub use branch::Work;
 pub use breaker::{BreakerPolicy, Pass};
 pub use config::{Config, Kind};
 pub use promise::{JOINED, Promise};
+pub use names::{Branch, NameError};
 pub use template::SubjectTemplate;
 pub use tls::Tls;
 pub use undo::{Changed, Image, NoImage, Undone};
@@ -369,7 +372,7 @@ impl Targets {
     pub fn in_databases(&self) -> Vec<(&str, &Target)> {
         let mut found: Vec<(&str, &Target)> = Vec::new();
         for (name, target) in &self.by_name {
-            let is_known = found.iter().any(|(_, other)| target.shares_database(other));
+            let is_known = found.iter().any(|(_, other)| target.shares_branch(other));
             if target.database().is_some() && !is_known {
                 found.push((name, target));
             }

@@ -19,8 +19,8 @@ pub enum Promise {
     Deferred,
     /// It lies on the stream of decisions itself, and is written with the decision.
     Joined,
-    /// Its database takes it in one transaction with all else that goes there: that one decides by
-    /// itself, or is prepared before the decision and unseen until then.
+    /// Its database, or module, takes it in one transaction with all else that goes there: a database may
+    /// decide by itself; else it is prepared before the decision and unseen until then.
     Transactional,
     /// It is changed before the decision and can be changed back: others see it meanwhile.
     Undoable,
@@ -53,6 +53,7 @@ impl Target {
             Opened::Subject(_) | Opened::Kv(_) => {
                 return self.if_it_fits(planned, Promise::Deferred);
             }
+            Opened::Http(target) if target.reserves() => return Promise::Transactional,
             Opened::Http(_) => return self.if_it_fits(planned, Promise::Undoable),
             Opened::Postgres(target) => match target.misfit(effect) {
                 Some(why) => return Promise::None(why),

@@ -1,5 +1,5 @@
 //! What a plan comes to with `guarantee = "atomic"`: what is decided, what is done before that, and what
-//! each database has to do. Making one changes nothing.
+//! each participant has to prepare. Making one changes nothing.
 
 use super::ledger::Ledger;
 use super::record::{Decided, Part, Record, State};
@@ -7,8 +7,7 @@ use super::{Applied, Coordinator, Setback};
 use crate::atomic_batch::{LARGEST, Message};
 use crate::dead_letter::Draft;
 use crate::event::{DeadLetter, Envelope, Plan, PlannedEffect};
-use crate::target::postgres::{Database, Work};
-use crate::target::{Image, NoImage, Promise, Target};
+use crate::target::{Image, NoImage, Promise, Target, Work};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -24,7 +23,7 @@ pub(super) struct Intent {
     /// What is written on the stream of decisions together with the decision.
     pub(super) joined: Vec<Message>,
     /// What each branch does.
-    tables: Vec<Vec<PlannedEffect>>,
+    branches: Vec<Vec<PlannedEffect>>,
 }
 
 /// The effects of a plan, by what their targets promise.
@@ -36,8 +35,8 @@ struct Sorted<'a> {
     joined: Vec<PlannedEffect>,
     /// Where the streams of their targets are.
     after: BTreeMap<String, u64>,
-    /// For each database a target in it, and the effects on its tables.
-    tables: Vec<(Arc<str>, &'a Target, Vec<PlannedEffect>)>,
+    /// For each participant that prepares a target of it, and the effects there.
+    branches: Vec<(Arc<str>, &'a Target, Vec<PlannedEffect>)>,
 }
 
 impl Intent {
@@ -51,20 +50,20 @@ impl Intent {
     }
 
     /// What the branch of this number does.
-    pub(super) fn table(&self, n: u32) -> &[PlannedEffect] {
+    pub(super) fn work_of(&self, n: u32) -> &[PlannedEffect] {
         let n = usize::try_from(n).unwrap_or(usize::MAX);
-        self.tables.get(n).map(Vec::as_slice).unwrap_or_default()
+        self.branches.get(n).map(Vec::as_slice).unwrap_or_default()
     }
 }
 
 impl<'a> Sorted<'a> {
-    fn add_to_table(&mut self, target: &'a Target, planned: &PlannedEffect) {
-        let mut tables = self.tables.iter_mut();
-        match tables.find(|(_, other, _)| target.shares_database(other)) {
+    fn add_to_branch(&mut self, target: &'a Target, planned: &PlannedEffect) {
+        let mut branches = self.branches.iter_mut();
+        match branches.find(|(_, other, _)| target.shares_branch(other)) {
             Some((_, _, effects)) => effects.push(planned.clone()),
             None => {
-                let table = (planned.target.clone(), target, vec![planned.clone()]);
-                self.tables.push(table);
+                let branch = (planned.target.clone(), target, vec![planned.clone()]);
+                self.branches.push(branch);
             }
         }
     }
@@ -73,11 +72,16 @@ impl<'a> Sorted<'a> {
         self.decided.iter().any(|decided| decided.image.is_some())
     }
 
-    /// Whether the only database decides, instead of being prepared. It needs nothing for that, but where
-    /// it refuses, what others have seen changed is changed back.
+    /// Whether the only participant, a database, decides instead of being prepared. It needs nothing for
+    /// that, but where it refuses, what others have seen changed is changed back.
     fn delegates(&self, plan: &Plan) -> bool {
-        let is_preparable = self.tables.iter().all(|(_, target, _)| prepares(target));
-        self.tables.len() == 1 && plan.writes.is_empty() && !(self.has_changes() && is_preparable)
+        match self.branches.as_slice() {
+            [(_, target, _)] => {
+                let is_alone = !(self.has_changes() && target.prepares());
+                target.decides() && plan.writes.is_empty() && is_alone
+            }
+            _ => false,
+        }
     }
 }
 
@@ -96,31 +100,24 @@ impl Coordinator {
         let gid = ledger.new_gid(&envelope.origin, (partition, epoch));
         let mut sorted = self.sorted(plan, (envelope, &gid)).await?;
         // In one order in every runtime, so that two that need several do not wait for each other.
-        let place = |target: &Target| {
-            target
-                .database()
-                .map(|database| database.place().to_owned())
-        };
-        sorted.tables.sort_by_key(|(_, target, _)| place(target));
+        sorted.branches.sort_by_key(|(_, target, _)| target.place());
         let state = match State::of(plan) {
             State::Done if sorted.delegates(plan) => State::Delegated,
             state => state,
         };
         let joined = self.joined(ledger, &mut sorted, (plan, envelope), state)?;
-        let is_prepared = !sorted.tables.is_empty() && state != State::Delegated;
-        let unprepared = sorted
-            .tables
-            .iter()
-            .find(|(_, target, _)| !prepares(target));
+        let is_prepared = !sorted.branches.is_empty() && state != State::Delegated;
+        let mut branches = sorted.branches.iter();
+        let unprepared = branches.find(|(_, target, _)| !target.prepares());
         if let (true, Some((name, ..))) = (is_prepared, unprepared) {
             let why = format!(
-                "the event changes tables of several databases, or plugin state as well, and this database \
+                "the event changes several databases, modules that prepare or plugin state, and this database \
                  prepares no transactions: {REMEDY}"
             );
             return Err(Applied::Refused(Setback::at(name, &why)));
         }
         let is_logged = is_prepared || sorted.has_changes();
-        let names = sorted.tables.iter().map(|(name, ..)| name.clone());
+        let names = sorted.branches.iter().map(|(name, ..)| name.clone());
         let record = Record::new(
             (if is_logged { State::Preparing } else { state }, gid),
             (partition, epoch),
@@ -140,8 +137,8 @@ impl Coordinator {
             log,
             decision,
             joined,
-            tables: sorted
-                .tables
+            branches: sorted
+                .branches
                 .into_iter()
                 .map(|(.., effects)| effects)
                 .collect(),
@@ -215,7 +212,7 @@ impl Coordinator {
                     continue;
                 }
                 Promise::Transactional => {
-                    sorted.add_to_table(target, planned);
+                    sorted.add_to_branch(target, planned);
                     continue;
                 }
                 Promise::Undoable => {
@@ -247,7 +244,7 @@ impl Coordinator {
         Ok(sorted)
     }
 
-    /// The effects with their targets, as a database takes them.
+    /// The effects with their targets, as participants take them.
     pub(super) fn work<'a>(&'a self, effects: &'a [PlannedEffect]) -> Vec<Work<'a>> {
         let work = |planned: &'a PlannedEffect| {
             let target = self.targets.get(&planned.target)?;
@@ -260,12 +257,6 @@ impl Coordinator {
 /// What to do about a database that prepares nothing.
 const REMEDY: &str = "set `max_prepared_transactions` of the server to as many as are to be on their way \
                       at once, and restart it";
-
-fn prepares(target: &Target) -> bool {
-    target
-        .database()
-        .is_some_and(|database| Database::is_preparable(database))
-}
 
 async fn image(target: &Target, planned: &PlannedEffect) -> Result<Image, Applied> {
     target.image(&planned.effect).await.map_err(|stopped| {

@@ -11,8 +11,7 @@ use crate::atomic_batch::Message;
 use crate::event::Origin;
 use crate::fault::{self, Promise};
 use crate::provision::Provision;
-use crate::target::Targets;
-use crate::target::postgres::Branch;
+use crate::target::{Branch, Targets};
 use async_nats::jetstream;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -261,7 +260,7 @@ impl Ledger {
         target.is_committed(&self.branch(record, branch)?).await
     }
 
-    /// What a branch of `record` is called in its database.
+    /// What a branch of `record` is called by whoever has it.
     ///
     /// # Errors
     /// When that is no name.

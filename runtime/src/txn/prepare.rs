@@ -1,5 +1,5 @@
-//! Plans of which something is done before the decision: databases prepare what they are to commit, and
-//! what can be taken back is changed, each on the condition that it is still as it is written down to
+//! Plans of which something is done before the decision: databases, and modules that reserve, prepare what
+//! they are to commit, and what can be taken back is changed, each on the condition that it is still as it is written down to
 //! have been. All of that is taken back unless the decision is made.
 //!
 //! The log record comes before the first of these, the decision after the last. Whoever finds a log
@@ -81,7 +81,7 @@ impl Coordinator {
             }
             let (name, changed) = match part {
                 Part::Branch(branch) => {
-                    let prepared = self.prepare(ledger, (log, *branch), intent.table(branch.n));
+                    let prepared = self.prepare(ledger, (log, *branch), intent.work_of(branch.n));
                     (branch.target, prepared.await)
                 }
                 Part::Change(decided) => (&decided.planned.target, self.change(log, decided).await),

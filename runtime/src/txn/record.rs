@@ -71,18 +71,18 @@ pub(super) struct Decided {
 /// Something that is done before the decision and can be taken back.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Part<'a> {
-    /// What one database has prepared.
+    /// What one participant has prepared.
     Branch(Branch<'a>),
     /// A change.
     Change(&'a Decided),
 }
 
-/// What a transaction does in one database.
+/// What a transaction does at one participant, a database or a module that reserves.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Branch<'a> {
     /// Its number in the transaction.
     pub(super) n: u32,
-    /// A target in that database.
+    /// A target of that participant.
     pub(super) target: &'a Arc<str>,
 }
 
@@ -118,7 +118,7 @@ pub(super) struct Transaction {
     pub(super) partition: u32,
     pub(super) epoch: u64,
     pub(super) event: Because,
-    /// A target in each database that takes part.
+    /// A target of each participant that prepares.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     branches: Vec<Arc<str>>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -239,7 +239,7 @@ impl Record {
         })
     }
 
-    /// What is done in databases.
+    /// What participants prepare.
     pub(super) fn branches(&self) -> impl Iterator<Item = Branch<'_>> {
         let transaction = self.head.transaction.iter();
         let targets = transaction.flat_map(|transaction| &transaction.branches);
@@ -317,6 +317,11 @@ impl Record {
 
     /// What led to `decided`. With `maybe_seen` it may have been applied before.
     pub(super) fn cause(&self, decided: &Decided, maybe_seen: bool) -> Option<Cause> {
+        self.because(decided.message_id.clone(), maybe_seen)
+    }
+
+    /// What led to anything of it that is known by `message_id`.
+    pub(super) fn because(&self, message_id: Arc<str>, maybe_seen: bool) -> Option<Cause> {
         let event = &self.head.transaction.as_ref()?.event;
         Some(Cause {
             event_id: event.id.clone(),
@@ -327,7 +332,7 @@ impl Record {
             key: OrderingKey::from(event.key.as_str()),
             maybe_seen,
             traceparent: event.traceparent.clone(),
-            message_id: decided.message_id.clone(),
+            message_id,
         })
     }
 }

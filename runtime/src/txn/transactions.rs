@@ -46,7 +46,7 @@ pub struct TransactionSummary {
     pub stream: String,
     /// The event's position in it.
     pub sequence: u64,
-    /// What it changes, by target, in order, of each database one; empty once it has ended.
+    /// What it changes, by target, in order, of each participant one; empty once it has ended.
     pub targets: Vec<String>,
     /// How somebody ended it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,6 @@
 //! What a module holds, and what it answers: a function of the requests that came, in their order.
 
+use super::reservations::{Reservations, Tried, name_of};
 use super::{Entry, Fault};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,6 +15,7 @@ pub(super) struct Books {
     /// Requests that are still on their way.
     delayed: Vec<Entry>,
     pub(super) ignores_versions: bool,
+    pub(super) reservations: Reservations,
     /// What was answered to requests with a key; none: it remembers nothing.
     pub(super) keys: Option<BTreeMap<String, (Request, Said)>>,
 }
@@ -79,6 +81,9 @@ impl Books {
     }
 
     fn answer(&mut self, entry: &mut Entry) -> Said {
+        if let Some(name) = name_of(entry) {
+            return Said::with(self.about_part(&name, entry));
+        }
         let key = entry.headers.get("idempotency-key").cloned();
         let (Some(keys), Some(key)) = (&self.keys, key) else {
             return self.handle(entry);
@@ -133,6 +138,27 @@ impl Books {
         self.set(path, content)
     }
 
+    fn about_part(&mut self, name: &str, entry: &mut Entry) -> u16 {
+        let entities = &self.entities;
+        let (status, confirmed) = match entry.method.as_str() {
+            "POST" => {
+                let holds = |tried: &Tried| holds(tried, entities.get(&tried.path));
+                let status = self.reservations.reserve(name, &entry.body, holds);
+                (status, Vec::new())
+            }
+            "PUT" => self.reservations.confirm(name),
+            "DELETE" => (self.reservations.cancel(name), Vec::new()),
+            _ => (405, Vec::new()),
+        };
+        for tried in confirmed {
+            entry.applied = true;
+            let path = tried.path_of(self.n_versions + 1);
+            let found = self.entities.get(&path).map(|(_, content)| content.clone());
+            self.set(path, tried.made_of(found));
+        }
+        status
+    }
+
     /// Makes an entity what it is to be; none: it is gone.
     fn set(&mut self, path: String, content: Option<String>) -> Said {
         self.n_versions += 1;
@@ -149,13 +175,21 @@ impl Books {
 }
 
 fn depends_hold(entry: &Entry, found: Option<&(u64, String)>) -> bool {
-    let is_none = entry.headers.get("if-none-match");
-    let is = entry.headers.get("if-match");
+    let header = |name: &str| entry.headers.get(name).map(String::as_str);
+    holds_of((header("if-match"), header("if-none-match")), found)
+}
+
+fn holds(tried: &Tried, found: Option<&(u64, String)>) -> bool {
+    let is_none = tried.if_none_match.as_deref();
+    holds_of((tried.if_match.as_deref(), is_none), found)
+}
+
+fn holds_of((is, is_none): (Option<&str>, Option<&str>), found: Option<&(u64, String)>) -> bool {
     let version = found.map(|(version, _)| format!("\"{version}\""));
     is_none.is_none_or(|_| found.is_none())
         && is.is_none_or(|wanted| {
             version
                 .as_ref()
-                .is_some_and(|found| wanted == "*" || wanted == found)
+                .is_some_and(|found| wanted == "*" || wanted == found.as_str())
         })
 }

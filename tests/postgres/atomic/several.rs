@@ -261,8 +261,8 @@ async fn plugin_state_is_written_with_what_one_database_prepared() {
 async fn a_server_that_prepares_nothing_is_refused_where_it_may_have_to() {
     let world = World::start(0).await;
     let config = world.config(TO);
-    let expected = "pipeline `p` may change several databases, or one and plugin state, in one transaction, and that of target \
-                    `table` prepares none: set `max_prepared_transactions`";
+    let expected = "pipeline `p` may change several databases, modules of level M3 or plugin state in \
+                     one transaction, and the database of target `table` prepares none: set `max_prepared_transactions`";
     match Running::try_start(world.env.parse(&config)).await {
         Err(error @ AppError::Unprepared(_)) => {
             assert!(error.to_string().contains(expected), "{error}");

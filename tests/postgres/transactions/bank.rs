@@ -5,7 +5,8 @@ use super::{branch, put};
 use crate::harness::{Postgres, TestEnv};
 use fastrand::Rng;
 use syncline::event::{Operation, PlannedEffect};
-use syncline::target::postgres::{Database, Settled, Step, Work};
+use syncline::target::Work;
+use syncline::target::postgres::{Database, Settled, Step};
 use syncline::target::{Target, Targets};
 use syncline::telemetry::Metrics;
 

@@ -2,7 +2,8 @@
 
 use super::{Lab, branch, broken, put};
 use std::time::Duration;
-use syncline::target::postgres::{Branch, Settled, Step};
+use syncline::target::Branch;
+use syncline::target::postgres::{Settled, Step};
 
 /// Asks until the connections that a crash cut are used up.
 async fn known<T>(mut ask: impl AsyncFnMut() -> T, is_unknown: fn(&T) -> bool) -> T {

@@ -1,6 +1,6 @@
 //! How a module's API is reached, and what it is said to keep to.
 
-use super::template::UrlTemplate;
+use super::template::{TransactionUrl, UrlTemplate};
 use crate::target::tls::Tls;
 use std::fmt;
 
@@ -15,12 +15,14 @@ pub struct Settings {
     pub headers: Vec<(String, Hidden)>,
     /// What the module keeps to.
     pub level: Level,
+    /// Where its part of a transaction is, at level M3.
+    pub transactions: Option<TransactionUrl>,
     /// Whom we trust and who we are, where the URL is `https`.
     pub tls: Tls,
 }
 
 /// What a module keeps to, beyond taking requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// Nothing.
     M0,
@@ -28,6 +30,8 @@ pub enum Level {
     M1,
     /// And it knows a request again by its key: it takes it once, and answers the same again.
     M2,
+    /// It reserves what an event needs, unseen, and makes it or gives it up later.
+    M3,
 }
 
 impl Level {
@@ -38,6 +42,7 @@ impl Level {
             Self::M0 => "M0",
             Self::M1 => "M1",
             Self::M2 => "M2",
+            Self::M3 => "M3",
         }
     }
 }

@@ -9,6 +9,7 @@ mod image;
 mod key;
 mod pause;
 mod probe;
+mod reservation;
 mod status;
 mod template;
 mod undo;
@@ -19,10 +20,11 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Response, redirect, retry};
 use std::error::Error as _;
+use std::fmt::Display;
 use std::time::Duration;
 
 pub use config::{Hidden, Level, Settings, is_free_header};
-pub use template::UrlTemplate;
+pub use template::{TransactionUrl, UrlTemplate};
 pub use undo::{Acted, Undone};
 
 use key::{Step, key_of};
@@ -171,7 +173,7 @@ impl Http {
         }
     }
 
-    /// Sends one request and reads the whole answer.
+    /// Sends one request about an entity and reads the whole answer.
     async fn ask(
         &self,
         method: Method,
@@ -179,11 +181,23 @@ impl Http {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<(u16, HeaderMap, Bytes), NoAnswer> {
+        let place = (url, &self.settings.url as &(dyn Display + Sync));
+        self.ask_at(method, place, headers, body).await
+    }
+
+    /// The same of a URL that is one of a template.
+    async fn ask_at(
+        &self,
+        method: Method,
+        (url, template): (&str, &(dyn Display + Sync)),
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<(u16, HeaderMap, Bytes), NoAnswer> {
         let mut request = self.client.request(method.clone(), url).headers(headers);
         if !body.is_empty() {
             request = request.body(body);
         }
-        let place = || format!("{method} {}", self.settings.url);
+        let place = || format!("{method} {template}");
         let failed = |error: reqwest::Error| {
             NoAnswer(format!("{}: {}", place(), text_of(&error.without_url())))
         };
@@ -248,9 +262,15 @@ fn headers(planned: &PlannedEffect, cause: &Cause, step: Step<'_>) -> Result<Hea
 
 /// The headers of everything that is done because of `cause`.
 fn caused(cause: &Cause, step: Step<'_>) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::new();
+    let mut headers = of_event(cause)?;
     let key = key_of(&cause.message_id, step);
     set(&mut headers, "idempotency-key", &key)?;
+    Ok(headers)
+}
+
+/// The headers that say which event it is about.
+fn of_event(cause: &Cause) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
     set(&mut headers, "syncline-event-id", cause.event_id.as_str())?;
     if !cause.stream.is_empty() {
         let sequence = cause.sequence.to_string();

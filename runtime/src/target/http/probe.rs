@@ -3,10 +3,12 @@
 use super::{Http, Level, NoAnswer, said};
 use bytes::Bytes;
 use reqwest::Method;
-use reqwest::header::{HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 
 /// The key and the kind of an entity that nobody has.
 const NOBODY: &str = "syncline-probe";
+/// The name of a part that no transaction has.
+const PART: &str = "syncline:probe";
 /// A key that nothing else has.
 const KEY: &str = "\"syncline-probe\"";
 
@@ -33,8 +35,10 @@ impl Http {
             }
             _ => {}
         }
-        if self.settings.level == Level::M0 {
-            return Ok(Level::M0);
+        match self.settings.level {
+            Level::M0 => return Ok(Level::M0),
+            Level::M3 => return self.keeps_what_is_cancelled().await,
+            Level::M1 | Level::M2 => {}
         }
         self.looks_at_versions(&at).await?;
         if self.settings.level == Level::M2 {
@@ -88,6 +92,49 @@ impl Http {
                 said(status, &body)
             )),
         }
+    }
+
+    /// What is cancelled before it was tried cannot be tried any more.
+    async fn keeps_what_is_cancelled(&self) -> Result<Level, String> {
+        let cancelled = self.asked_about_part(Method::DELETE, Bytes::new()).await?;
+        let (status, body) = cancelled;
+        if !(200..=299).contains(&status) {
+            return Err(self.is_not_m3(
+                "cancelling what was never tried",
+                &said(status, &body),
+                "2xx",
+            ));
+        }
+        let nothing = Bytes::from_static(b"{\"effects\":[]}");
+        let (status, body) = self.asked_about_part(Method::POST, nothing).await?;
+        if (200..=299).contains(&status) {
+            // It is not to be left there.
+            self.asked_about_part(Method::DELETE, Bytes::new()).await?;
+        }
+        match status {
+            410 => Ok(Level::M3),
+            _ => Err(self.is_not_m3("trying what was cancelled", &said(status, &body), "410")),
+        }
+    }
+
+    fn is_not_m3(&self, what: &str, gave: &str, expected: &str) -> String {
+        let place = self.settings.transactions.as_ref().map(ToString::to_string);
+        format!(
+            "`{}` is said to be of level M3, and does not keep to it: {what}, at `{}`, gave {gave} \
+             instead of HTTP status {expected}: write another `level`, or correct the module",
+            self.settings.url,
+            place.unwrap_or_default()
+        )
+    }
+
+    async fn asked_about_part(&self, method: Method, body: Bytes) -> Result<(u16, Bytes), String> {
+        let mut headers = HeaderMap::new();
+        if !body.is_empty() {
+            let json = HeaderValue::from_static("application/json");
+            headers.insert(CONTENT_TYPE, json);
+        }
+        let asked = self.part(method, PART, headers, body).await;
+        asked.map_err(|NoAnswer(why)| why)
     }
 
     async fn asked(

@@ -1,4 +1,4 @@
-//! The URL of an entity, made from an effect.
+//! The URL of an entity, made from an effect, and that of a part of a transaction.
 
 use std::fmt;
 use std::str::FromStr;
@@ -74,6 +74,56 @@ impl fmt::Display for UrlTemplate {
     }
 }
 
+/// A URL with `{transaction}` in it, which stands for the name of a part of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionUrl {
+    before: String,
+    after: String,
+}
+
+impl TransactionUrl {
+    /// The URL for the part of this name.
+    pub(super) fn expand(&self, name: &str) -> String {
+        let mut url = self.before.clone();
+        escape(name, &mut url);
+        url.push_str(&self.after);
+        url
+    }
+
+    /// Whether it begins with `https`.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.before.starts_with("https://")
+    }
+}
+
+impl fmt::Display for TransactionUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{{transaction}}{}", self.before, self.after)
+    }
+}
+
+impl FromStr for TransactionUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = "write it as in \"https://crm.example.com/transactions/{transaction}\"";
+        let (before, after) = text
+            .split_once("{transaction}")
+            .ok_or_else(|| format!("the URL has no `{{transaction}}`: {wrong}"))?;
+        if [before, after].iter().any(|part| part.contains(['{', '}'])) {
+            return Err(format!(
+                "nothing but `{{transaction}}`, once, is known here: {wrong}"
+            ));
+        }
+        check(text, &format!("{before}x{after}"), wrong)?;
+        Ok(Self {
+            before: before.to_owned(),
+            after: after.to_owned(),
+        })
+    }
+}
+
 /// Everything but what every server takes as it is.
 fn escape(value: &str, url: &mut String) {
     use fmt::Write as _;
@@ -112,15 +162,16 @@ impl FromStr for UrlTemplate {
             text: text.to_owned(),
             pieces,
         };
-        check(&template)?;
+        let example = text.replace("{key}", "k").replace("{entity}", "e");
+        let wrong = "write it as in \"https://crm.example.com/v2/{entity}/{key}\"";
+        check(text, &example, wrong)?;
         Ok(template)
     }
 }
 
-fn check(template: &UrlTemplate) -> Result<(), String> {
-    let wrong = "write it as in \"https://crm.example.com/v2/{entity}/{key}\"";
-    let example = template.text.replace("{key}", "k").replace("{entity}", "e");
-    let url = reqwest::Url::parse(&example).map_err(|_| format!("the URL is none: {wrong}"))?;
+/// Whether a template can be a URL: `example` is one of what it gives.
+fn check(template: &str, example: &str, wrong: &str) -> Result<(), String> {
+    let url = reqwest::Url::parse(example).map_err(|_| format!("the URL is none: {wrong}"))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(format!(
             "the URL begins with neither http:// nor https://: {wrong}"
@@ -129,7 +180,7 @@ fn check(template: &UrlTemplate) -> Result<(), String> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err("the URL holds a user or a password: put them into `headers`".to_owned());
     }
-    let (_, after) = template.text.split_once("://").unwrap_or_default();
+    let (_, after) = template.split_once("://").unwrap_or_default();
     let host = after.split(['/', '?', '#']).next().unwrap_or_default();
     if host.contains('{') || url.fragment().is_some() {
         return Err(format!(
@@ -165,6 +216,27 @@ mod tests {
         let collection = parent("http://h:1/v2/{entity}/x-{key}").unwrap();
         assert_eq!(collection.to_string(), "http://h:1/v2/{entity}");
         assert_eq!(parent("http://h/fixed"), None);
+    }
+
+    #[test]
+    fn a_part_of_a_transaction_has_a_url() {
+        let url = |text: &str| text.parse::<TransactionUrl>();
+        let template = url("https://h/tx/{transaction}?v=2").unwrap();
+        assert_eq!(
+            template.expand("syncline:c:1"),
+            "https://h/tx/syncline%3Ac%3A1?v=2"
+        );
+        assert!(template.is_encrypted());
+        for bad in [
+            "https://h/tx",
+            "https://h/{key}/{transaction}",
+            "https://h/{transaction}/{transaction}",
+            "https://{transaction}/",
+            "ftp://h/{transaction}",
+            "https://me:pw@h/{transaction}",
+        ] {
+            assert!(url(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

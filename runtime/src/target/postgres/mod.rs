@@ -8,7 +8,6 @@ mod config;
 mod database;
 mod document;
 mod fault;
-mod names;
 mod statements;
 mod table;
 mod transaction;
@@ -23,8 +22,7 @@ use std::time::Duration;
 pub use config::{Content, Settings, TableName, Url};
 pub use database::Database;
 pub(super) use database::Databases;
-pub use names::{Branch, NameError};
-pub use transaction::{Orphan, Settled, Step, Work};
+pub use transaction::{Orphan, Settled, Step};
 
 use database::Session;
 use fault::{Fault, Meaning};

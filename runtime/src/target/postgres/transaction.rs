@@ -9,21 +9,10 @@
 use super::config::literal;
 use super::database::{Database, Session, Value};
 use super::fault::{Fault, Meaning};
-use super::names::Branch;
 use super::table::{Table, Written};
-use crate::event::PlannedEffect;
 use crate::fault::{self, Promise};
-use crate::target::{Answer, Opened, Target};
+use crate::target::{Answer, Branch, Opened, Work};
 use std::time::Duration;
-
-/// An effect in a transaction.
-#[derive(Debug, Clone, Copy)]
-pub struct Work<'a> {
-    /// A table of the database.
-    pub target: &'a Target,
-    /// What becomes of a row of it.
-    pub planned: &'a PlannedEffect,
-}
 
 /// What became of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]

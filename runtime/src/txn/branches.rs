@@ -1,5 +1,6 @@
-//! What a transaction does in databases. Each has a branch, which is prepared and then committed or
-//! rolled back; or, where there is only one and it is the last to be asked, it decides by committing.
+//! What a transaction does where it can be prepared: in databases, and in modules that reserve. Each has
+//! a branch, which is prepared and then committed or rolled back; or, where there is only one, in a
+//! database, and that is the last to be asked, it decides by committing.
 
 use super::intent::Intent;
 use super::ledger::{Ledger, Waiting};
@@ -27,7 +28,7 @@ impl Coordinator {
         if !tenure.held().await {
             return Err(Applied::Replaced);
         }
-        let work = self.work(intent.table(branch.n));
+        let work = self.work(intent.work_of(branch.n));
         let changed = match (
             self.targets.get(branch.target),
             ledger.branch(record, branch),
@@ -61,14 +62,13 @@ impl Coordinator {
         }
     }
 
-    /// Waits until the databases of `parts` may prepare one more transaction each.
+    /// Waits until those who have branches of `parts` may prepare one more transaction each.
     pub(super) async fn slots(&self, parts: &[Part<'_>]) -> Vec<SemaphorePermit<'_>> {
         let mut slots = Vec::new();
         for part in parts {
             let Part::Branch(branch) = part else { continue };
-            let target = self.targets.get(branch.target);
-            if let Some(database) = target.and_then(|target| target.database()) {
-                slots.extend(database.slot().await);
+            if let Some(target) = self.targets.get(branch.target) {
+                slots.extend(target.slot().await);
             }
         }
         slots
@@ -86,7 +86,10 @@ impl Coordinator {
             self.targets.get(branch.target),
             ledger.branch(record, branch),
         ) {
-            (Some(target), Ok(name)) => target.prepare(&name, &work).await,
+            (Some(target), Ok(name)) => match record.because(name.name().into(), false) {
+                Some(cause) => target.prepare(&name, &work, &cause).await,
+                None => Changed::No(Answer::Refused("there is no event".to_owned())),
+            },
             _ => Changed::No(Answer::Refused("there is no such target".to_owned())),
         }
     }
@@ -102,14 +105,14 @@ impl Coordinator {
             ledger.branch(record, branch),
         ) {
             (Some(target), Ok(name)) => target.roll_back(&name).await,
-            // What its database holds of the transaction waits until it is configured again.
+            // What is held of the transaction there waits until it is configured again.
             (None, _) => Undone::Unknown("there is no such target any more".to_owned()),
             (Some(_), Err(why)) => Undone::Foreign(why.to_string()),
         }
     }
 
-    /// Commits what `record` has decided on in databases, however long it takes; false when the tenure ends
-    /// before.
+    /// Commits what `record` has decided on where it is prepared, however long it takes; false when the
+    /// tenure ends before.
     pub(super) async fn commit_all(&self, record: &Record, tenure: &Tenure) -> bool {
         // There the commit was the decision.
         let is_done = record.head.state == State::Delegated;
@@ -135,7 +138,7 @@ impl Coordinator {
     ) -> bool {
         let name = branch.target;
         let attempted =
-            format!("cannot commit what was decided in the database of target `{name}`");
+            format!("cannot commit what was decided and is prepared at target `{name}`");
         let mut waiting = Waiting::default();
         loop {
             if !tenure.held().await {

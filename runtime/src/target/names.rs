@@ -1,11 +1,12 @@
-//! What transactions are called in a database, so that each is known again after any crash.
+//! What the parts of transactions are called by those who have them, so that each is known again after
+//! any crash.
 
 use std::fmt;
 
 /// The longest name that PostgreSQL takes for a prepared transaction.
 const LONGEST: usize = 199;
 
-/// What a transaction does in one database.
+/// What one participant does in a transaction.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Branch(String);
 
@@ -42,7 +43,9 @@ impl Branch {
         self.0.split(':').nth(3)
     }
 
-    pub(super) fn name(&self) -> &str {
+    /// The name itself.
+    #[must_use]
+    pub fn name(&self) -> &str {
         &self.0
     }
 }
