@@ -2,6 +2,7 @@
 
 mod atomic;
 mod keys;
+mod outside;
 mod parts;
 mod undo;
 

@@ -1,8 +1,9 @@
-//! Where the effects of a run go: streams and a bucket, or tables instead of some of them.
+//! Where the effects of a run go: streams and a bucket, or tables instead of some of them, and a module
+//! beside them.
 
 use super::servers::Servers;
 use super::settings::{Mode, Settings};
-use crate::harness::{Message, Postgres, TestEnv};
+use crate::harness::{Message, OutsideModule, Postgres, TestEnv};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -19,6 +20,8 @@ pub(super) struct Ground<'a> {
     env: &'a TestEnv,
     mode: Mode,
     server: Option<Postgres>,
+    /// One that is changed before the decision, or that reserves.
+    module: Option<OutsideModule>,
 }
 
 /// What lies there in the end.
@@ -31,7 +34,11 @@ pub(super) struct Held {
     pub(super) letters: Vec<Value>,
     /// The entities of `crm`.
     pub(super) entries: BTreeMap<String, String>,
-    /// Transactions that have not ended: prepared in a database, or open on the log.
+    /// What the module has taken, in order, where that is appended.
+    pub(super) appended: Option<Vec<Value>>,
+    /// The entities of the module, where they are replaced.
+    pub(super) entities: Option<BTreeMap<String, String>>,
+    /// Transactions that have not ended: prepared in a database, reserved in a module, or open on the log.
     pub(super) open: Vec<String>,
 }
 
@@ -58,11 +65,41 @@ impl<'a> Ground<'a> {
                 servers.stream(env, "AUDIT", "audit.>", true).await;
             }
         }
-        Self { env, mode, server }
+        let module = match mode {
+            Mode::Records | Mode::Database => None,
+            Mode::Databases | Mode::Changes => Some(OutsideModule::start(env.folder()).await),
+        };
+        Self {
+            env,
+            mode,
+            server,
+            module,
+        }
     }
 
-    /// The targets `crm` and `audit`.
+    /// The targets `crm` and `audit`, and `api` where there is a module.
     pub(super) fn targets(&self) -> String {
+        let module = self.module.as_ref();
+        let module = module.map(|module| self.target_of(module));
+        self.others() + &module.unwrap_or_default()
+    }
+
+    fn target_of(&self, module: &OutsideModule) -> String {
+        let level = match self.mode {
+            Mode::Databases => {
+                let parts = module.url("/transactions/{transaction}");
+                format!("level = \"M3\"\ntransactions = \"{parts}\"")
+            }
+            _ => "level = \"M2\"".to_owned(),
+        };
+        let url = module.url("/v2/{entity}/{key}");
+        format!(
+            "[targets.api]\nkind = \"http\"\nurl = \"{url}\"\n{level}\ntimeout = \"2s\"\n\
+             breaker = {{ pause = \"50ms..500ms\" }}\n\n"
+        )
+    }
+
+    fn others(&self) -> String {
         let Some(server) = &self.server else {
             return KV_AND_STREAM.to_owned();
         };
@@ -91,6 +128,14 @@ impl<'a> Ground<'a> {
         }
     }
 
+    /// Kills the module and starts it again.
+    pub(super) async fn strike_module(&self) {
+        if let Some(module) = &self.module {
+            module.kill();
+            module.restart().await;
+        }
+    }
+
     pub(super) async fn held(&self) -> Held {
         let messages = async |stream| {
             let messages = self.env.messages(stream).await;
@@ -105,7 +150,19 @@ impl<'a> Ground<'a> {
             ),
         };
         open.extend(self.open_logs().await);
+        let module = self.module.as_ref().map(OutsideModule::held);
+        let (mut appended, mut entities) = (None, None);
+        if let Some(held) = module {
+            open.extend(held.reserved);
+            let parse = |(_, content): (_, String)| serde_json::from_str(&content).unwrap();
+            match self.mode {
+                Mode::Databases => appended = Some(held.entities.into_iter().map(parse).collect()),
+                _ => entities = Some(held.entities.into_iter().map(named_by_key).collect()),
+            }
+        }
         Held {
+            appended,
+            entities,
             search: messages("SEARCH").await,
             audit,
             letters: messages("SYNCLINE_DLQ").await,
@@ -142,6 +199,12 @@ impl<'a> Ground<'a> {
         });
         open.map(|(subject, _)| subject).collect()
     }
+}
+
+/// An entity of a module by its key instead of its path.
+fn named_by_key((path, content): (String, String)) -> (String, String) {
+    let key = path.rsplit('/').next().unwrap();
+    (key.to_owned(), content)
 }
 
 fn database_of_audit(mode: Mode) -> &'static str {

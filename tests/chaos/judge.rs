@@ -46,9 +46,15 @@ pub(super) async fn judge(env: &TestEnv, held: &Held, planned: &[Planned]) -> Fi
     }
     let search = findings.effects("search", &held.search, &sourced);
     let audit = findings.effects("audit", &held.audit, &sourced);
+    let appended = held.appended.as_ref();
+    let appended = appended.map(|appended| findings.effects("api", appended, &sourced));
     let letters = findings.letters(&held.letters, &sourced);
     for (id, event) in &sourced {
         let (in_search, in_audit) = (search.contains_key(id), audit.contains_key(id));
+        let in_api = appended.as_ref().map(|appended| appended.contains_key(id));
+        if event.fate == Fate::Applied && in_api.is_some_and(|in_api| in_api != in_audit) {
+            findings.torn(format!("{id}: in api: {in_api:?}, in audit: {in_audit}"));
+        }
         match event.fate {
             Fate::Applied if !in_search && !in_audit => {
                 findings.lost(format!("{id} has no effect"));
@@ -62,7 +68,9 @@ pub(super) async fn judge(env: &TestEnv, held: &Held, planned: &[Planned]) -> Fi
             _ => {}
         }
     }
-    findings.entries(&held.entries, &sourced);
+    for entries in std::iter::once(&held.entries).chain(&held.entities) {
+        findings.entries(entries, &sourced);
+    }
     for open in &held.open {
         findings.open(open.clone());
     }

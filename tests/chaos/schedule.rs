@@ -43,6 +43,8 @@ pub(super) enum Blow {
     KillServer,
     /// SIGKILL of PostgreSQL.
     KillDatabase,
+    /// SIGKILL of the module.
+    KillModule,
     /// SIGSTOP of the runtime, and SIGCONT after this time.
     StopRuntime(Duration),
     /// SIGSTOP of nats-server, and SIGCONT after this time.
@@ -113,6 +115,9 @@ impl Schedule {
             for _ in 0..per(5_000, least) {
                 blows.push(Blow::KillDatabase);
             }
+        }
+        if matches!(settings.mode, Mode::Databases | Mode::Changes) {
+            blows.extend((0..per(5_000, least)).map(|_| Blow::KillModule));
         }
         for _ in 0..per(20_000, 1) {
             blows.push(Blow::StopRuntime(moment(&mut rng)));

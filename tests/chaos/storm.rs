@@ -240,6 +240,10 @@ impl Storm<'_> {
                 self.ground.strike().await;
                 self.dealt.kill("postgres");
             }
+            Blow::KillModule => {
+                self.ground.strike_module().await;
+                self.dealt.kill("module");
+            }
             Blow::StopRuntime(time) => {
                 running.pause();
                 stall(time).await;

@@ -79,6 +79,12 @@ pub(super) fn config(settings: &Settings, targets: &str) -> String {
         let merged = "{ target = \"crm\", operation = \"merge\" }";
         config = config.replace("{ target = \"crm\" }", merged);
     }
+    let api = match settings.mode {
+        Mode::Changes => "{ target = \"api\", entity = \"person\" }, ",
+        Mode::Databases => "{ target = \"api\", entity = \"person\", operation = \"append\" }, ",
+        Mode::Records | Mode::Database => "",
+    };
+    config = config.replace("to = [", &format!("to = [{api}"));
     if settings.partitions > 0 {
         let shared = format!("key = \"subject:2\"\npartitions = {}", settings.partitions);
         config = config.replace("key = \"json:/key\"", &shared);

@@ -2,6 +2,7 @@
 //! It speaks HTTP by hand: what a library would never send is half of what it is for.
 
 mod books;
+mod outside;
 mod reservations;
 
 use books::Books;
@@ -12,6 +13,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+pub(crate) use outside::{OutsideModule, serve_where_asked};
 
 /// What a module does instead of what it should.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +52,25 @@ pub(crate) struct Entry {
     pub(crate) status: u16,
     /// When it came.
     pub(crate) at: Instant,
+}
+
+impl Entry {
+    fn new(
+        (method, path): (String, String),
+        headers: BTreeMap<String, String>,
+        body: String,
+    ) -> Self {
+        Self {
+            method,
+            path,
+            headers,
+            body,
+            applied: false,
+            is_known: false,
+            status: 0,
+            at: Instant::now(),
+        }
+    }
 }
 
 /// A module. It ends when it is dropped.
@@ -163,7 +185,7 @@ async fn serve(client: TcpStream, books: Arc<Mutex<Books>>) {
         let (answer, fault) = {
             let mut books = books.lock().unwrap();
             let is_write = entry.method != "GET";
-            let fault = is_write.then(|| books.faults.pop_front()).flatten();
+            let fault = is_write.then(|| books.next_fault(&entry)).flatten();
             let answer = books.take(entry, fault.as_ref());
             (answer, fault)
         };
@@ -209,14 +231,6 @@ async fn request(client: &mut BufReader<TcpStream>) -> Option<Entry> {
         .map_or(0, |n| n.parse().unwrap());
     let mut body = vec![0; length];
     client.read_exact(&mut body).await.ok()?;
-    Some(Entry {
-        method,
-        path,
-        headers,
-        body: String::from_utf8(body).unwrap(),
-        applied: false,
-        is_known: false,
-        status: 0,
-        at: Instant::now(),
-    })
+    let body = String::from_utf8(body).unwrap();
+    Some(Entry::new((method, path), headers, body))
 }

@@ -1,8 +1,15 @@
 //! What a module holds, and what it answers: a function of the requests that came, in their order.
 
 use super::reservations::{Reservations, Tried, name_of};
-use super::{Entry, Fault};
+use super::{Entry, Fault, outside};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+
+/// Headers on which it depends what becomes of a request.
+const WEIGHTY: [&str; 3] = ["if-match", "if-none-match", "idempotency-key"];
 
 /// The state of a module.
 #[derive(Default)]
@@ -16,6 +23,9 @@ pub(super) struct Books {
     delayed: Vec<Entry>,
     pub(super) ignores_versions: bool,
     pub(super) reservations: Reservations,
+    /// Where changes are written down before they are answered; none: the journal is kept in memory.
+    pub(super) file: Option<File>,
+    n_writes: u64,
     /// What was answered to requests with a key; none: it remembers nothing.
     pub(super) keys: Option<BTreeMap<String, (Request, Said)>>,
 }
@@ -63,7 +73,7 @@ impl Books {
             said.status = 500;
         }
         entry.status = said.status;
-        self.journal.push(entry);
+        self.note(entry);
         let Said {
             status,
             lines,
@@ -71,6 +81,55 @@ impl Books {
         } = said;
         let length = body.len();
         format!("HTTP/1.1 {status} Said\r\nContent-Length: {length}\r\n{lines}\r\n{body}")
+    }
+
+    /// What is wrong with the next write.
+    pub(super) fn next_fault(&mut self, entry: &Entry) -> Option<Fault> {
+        if self.file.is_none() {
+            return self.faults.pop_front();
+        }
+        // A start looks at it once.
+        if entry.path.contains("probe") {
+            return None;
+        }
+        self.n_writes += 1;
+        outside::fault_of(self.n_writes)
+    }
+
+    /// One that knows what was written down, requests by their keys as well, and how long that is.
+    pub(super) fn of_file(file: &Path) -> (Self, u64) {
+        let mut books = Self {
+            keys: Some(BTreeMap::new()),
+            ..Self::default()
+        };
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        // Of what was cut off nobody was told.
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        for line in text[..whole].lines() {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let text = |name: &str| line[name].as_str().unwrap().to_owned();
+            let headers = serde_json::from_value(line["headers"].clone()).unwrap();
+            let mut entry = Entry::new((text("method"), text("path")), headers, text("body"));
+            books.answer(&mut entry);
+        }
+        (books, whole as u64)
+    }
+
+    fn note(&mut self, entry: Entry) {
+        let Some(file) = &mut self.file else {
+            self.journal.push(entry);
+            return;
+        };
+        if entry.method == "GET" {
+            return;
+        }
+        let weighty = entry.headers.iter();
+        let weighty: BTreeMap<_, _> = weighty
+            .filter(|(name, _)| WEIGHTY.contains(&name.as_str()))
+            .collect();
+        let line = json!({"method": entry.method, "path": entry.path, "headers": weighty,
+            "body": entry.body});
+        file.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
     /// What was on its way arrives, in order.
