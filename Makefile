@@ -58,14 +58,15 @@ PARTITIONS ?=
 CHAOS_TEST := $(if $(PARTITIONS),what_a_killed_runtime_had_is_worked_on_within_twice_the_lease,every_event_has_its_effects_once_and_in_order_under_kill_9)
 CHAOS := CHAOS_EVENTS=$(EVENTS) CHAOS_SEED=$(SEED) CHAOS_HITS=$(HITS) CHAOS_RUNTIMES=$(RUNTIMES) CHAOS_NODES=$(NODES) CHAOS_PARTITIONS=$(PARTITIONS) CHAOS_GUARANTEE=$(GUARANTEE) CHAOS_MODES=$(MODES) CHAOS_LOGS=$(CARGO_TARGET_DIR)/chaos-logs CHAOS_REPORT=$(CARGO_TARGET_DIR)/chaos.json
 
-chaos: build ## kill -9 of everything under load, and a judge; EVENTS=n SEED=n HITS=n RUNTIMES=1|2 NODES=1|3 PARTITIONS=n MODES=A|B|C|D JSON=1
+chaos: build ## kill -9 of everything under load, and a judge; EVENTS=n SEED=n HITS=n RUNTIMES=1|2 NODES=1|3 PARTITIONS=n MODES=ABCD JSON=1
 	@.ci/setup test
 	@if [ "$(SCENARIO)" != kill ]; then \
 		echo "make chaos: SCENARIO=$(SCENARIO) is not available yet; there is SCENARIO=kill" >&2; exit 2; fi
-	@rm -rf $(CARGO_TARGET_DIR)/chaos.json $(CARGO_TARGET_DIR)/chaos-logs
+	@rm -rf $(addprefix $(CARGO_TARGET_DIR)/chaos,.json .txt -logs)
 	@$(CHAOS) cargo test --locked --workspace --test system -- --exact \
 		chaos::$(CHAOS_TEST) || failed=1; \
 	if [ -f $(CARGO_TARGET_DIR)/chaos.json ]; then \
+		cat $(CARGO_TARGET_DIR)/chaos.txt; \
 		$(if $(JSON),cat,python3 -m json.tool) $(CARGO_TARGET_DIR)/chaos.json; fi; exit $${failed:-0}
 
 DURATION ?= 600

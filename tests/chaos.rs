@@ -2,14 +2,18 @@
 //! knows what must have come of each event. A short run is a test like any other; `make chaos` sets
 //! its size and seed.
 
+mod clean;
 mod ground;
 mod judge;
+mod modes;
+mod outpaced;
 mod publisher;
 mod report;
 mod schedule;
 mod servers;
 mod settings;
 mod storm;
+mod table;
 mod takeover;
 mod workload;
 
@@ -32,7 +36,8 @@ async fn patiently(what: &str, condition: impl AsyncFnMut() -> bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_event_has_its_effects_once_and_in_order_under_kill_9() {
     let settings = Settings::of_the_environment();
-    let report = storm::run(&settings).await;
+    let modes = Mode::of_the_environment(&settings);
+    let report = modes::run(&settings, &modes).await;
     report.save();
     assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
 }
@@ -40,25 +45,11 @@ async fn every_event_has_its_effects_once_and_in_order_under_kill_9() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_event_has_all_of_its_effects_or_none_under_kill_9() {
     let settings = Settings {
-        events: 5_000,
         runtimes: 2,
         guarantee: "atomic".to_owned(),
         ..Settings::default()
     };
-    let report = storm::run(&settings).await;
-    assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_changed_before_the_decision_is_changed_back_under_kill_9() {
-    let settings = Settings {
-        events: 5_000,
-        runtimes: 2,
-        guarantee: "atomic".to_owned(),
-        mode: Mode::Changes,
-        ..Settings::default()
-    };
-    let report = storm::run(&settings).await;
+    let report = modes::run(&settings, &Mode::all()).await;
     assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
 }
 
@@ -86,29 +77,6 @@ async fn the_leader_of_a_cluster_may_be_killed_besides_the_runtime() {
     };
     let report = storm::run(&settings).await;
     assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
-}
-
-/// A run of this size with tables, whose server is killed as well.
-async fn with_tables(mode: Mode, events: u64) {
-    let settings = Settings {
-        events,
-        runtimes: 2,
-        guarantee: "atomic".to_owned(),
-        mode,
-        ..Settings::default()
-    };
-    let report = storm::run(&settings).await;
-    assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_and_a_stream_change_together_under_kill_9() {
-    with_tables(Mode::Database, 4_000).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_databases_and_a_stream_change_together_under_kill_9() {
-    with_tables(Mode::Databases, 4_000).await;
 }
 
 /// A run in which the program breaks a promise, and dies where that shows.
@@ -177,4 +145,25 @@ async fn the_judge_sees_what_is_not_known_taken_for_a_failure() {
     let schedule = Schedule::kills(4);
     let report = broken_mode(("atomic", Mode::Database), "settle", schedule).await;
     assert!(report.duplicates > 0, "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_judge_sees_an_atomic_event_that_was_answered_for_before_it_was_decided() {
+    let schedule = Schedule::kills(3);
+    let report = broken_in("atomic", "answer-last", schedule).await;
+    assert!(report.lost > 0, "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_judge_sees_a_decision_that_was_made_after_its_changes_were_taken_back() {
+    let schedule = Schedule(vec![Blow::Outpace; 2]);
+    let report = broken_mode(("atomic", Mode::Databases), "fence", schedule).await;
+    assert!(report.torn > 0, "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_judge_sees_changes_that_were_taken_back_in_the_order_in_which_they_were_made() {
+    let schedule = Schedule::deaths("prepared", 0, 2);
+    let report = broken_mode(("atomic", Mode::Databases), "undo-order", schedule).await;
+    assert!(report.order_violations > 0, "{report:#?}");
 }

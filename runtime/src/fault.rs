@@ -1,5 +1,5 @@
-//! Faults on purpose, for tests: named points of an event's way where the program dies, and promises
-//! that it breaks, so that a checker can be seen to notice. Only builds with debug assertions have
+//! Faults on purpose, for tests: named points of an event's way where the program dies or the event
+//! stands still, and promises that it breaks, so that a checker can be seen to notice. Only builds with debug assertions have
 //! them; in others every function here is empty.
 
 use std::str::FromStr;
@@ -27,6 +27,8 @@ pub enum Point {
     Closed,
     /// Answers were handed to the connection.
     Answered,
+    /// With `atomic`: the right to decide was looked at, and the decision is about to be sent.
+    Deciding,
     /// With `atomic`: the decision is written, and nothing of it is carried out.
     Decided,
     /// One decision of an earlier run was carried out again, others may not be.
@@ -58,8 +60,12 @@ pub enum Promise {
     Hold,
     /// With `atomic`, a decision is made only where none was made before.
     MarkerCas,
+    /// With `atomic`, whoever takes over makes a decision impossible before it changes anything back.
+    Fence,
     /// With `atomic`, what was changed before a decision that was not made is changed back.
     Undo,
+    /// The same, the last change first.
+    UndoOrder,
     /// In a database, a transaction takes note of its name in itself.
     Barrier,
     /// What is not known to be committed in a database is asked about, never taken for a failure.
@@ -69,16 +75,17 @@ pub enum Promise {
 /// What is to go wrong.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults {
-    die: Option<Death>,
+    die: Option<Trigger>,
+    stall: Option<Trigger>,
     broken: Vec<Promise>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Death {
+struct Trigger {
     at: Point,
     /// At which time that the point is reached, from 1.
     hit: u64,
-    /// How long the event stands still before.
+    /// How long the event stands still there.
     after: Duration,
 }
 
@@ -90,7 +97,7 @@ pub struct FaultError {
     why: &'static str,
 }
 
-const POINTS: [(&str, Point); 16] = [
+const POINTS: [(&str, Point); 17] = [
     ("taken", Point::Taken),
     ("thought", Point::Thought),
     ("between-effects", Point::BetweenEffects),
@@ -102,6 +109,7 @@ const POINTS: [(&str, Point); 16] = [
     ("answered", Point::Answered),
     ("set-back", Point::SetBack),
     ("shared-out", Point::SharedOut),
+    ("deciding", Point::Deciding),
     ("decided", Point::Decided),
     ("recovering", Point::Recovering),
     ("begun", Point::Begun),
@@ -109,14 +117,16 @@ const POINTS: [(&str, Point); 16] = [
     ("undoing", Point::Undoing),
 ];
 
-const PROMISES: [(&str, Promise); 9] = [
+const PROMISES: [(&str, Promise); 11] = [
     ("order", Promise::Order),
     ("answer-last", Promise::AnswerLast),
     ("letter-first", Promise::LetterFirst),
     ("dedupe", Promise::Dedupe),
     ("hold", Promise::Hold),
     ("marker-cas", Promise::MarkerCas),
+    ("fence", Promise::Fence),
     ("undo", Promise::Undo),
+    ("undo-order", Promise::UndoOrder),
     ("barrier", Promise::Barrier),
     ("settle", Promise::Settle),
 ];
@@ -133,7 +143,8 @@ impl Point {
 impl FromStr for Faults {
     type Err = FaultError;
 
-    /// `die=POINT:HIT[:MILLISECONDS]` and `break=PROMISE`, parted by blanks.
+    /// `die=POINT:HIT[:MILLISECONDS]`, `stall=POINT:HIT:MILLISECONDS` and `break=PROMISE`, parted by blanks.
+    /// With `stall`, events stand still there from that time on until so much time has passed.
     fn from_str(text: &str) -> Result<Self, FaultError> {
         let mut faults = Self::default();
         for word in text.split_whitespace() {
@@ -142,19 +153,20 @@ impl FromStr for Faults {
                 why,
             };
             match word.split_once('=') {
-                Some(("die", death)) => faults.die = Some(death.parse().map_err(fault)?),
+                Some(("die", trigger)) => faults.die = Some(trigger.parse().map_err(fault)?),
+                Some(("stall", trigger)) => faults.stall = Some(trigger.parse().map_err(fault)?),
                 Some(("break", promise)) => {
                     let promise = named(&PROMISES, promise).ok_or("there is no such promise");
                     faults.broken.push(promise.map_err(fault)?);
                 }
-                _ => return Err(fault("it is neither `die=` nor `break=`")),
+                _ => return Err(fault("it is none of `die=`, `stall=` and `break=`")),
             }
         }
         Ok(faults)
     }
 }
 
-impl FromStr for Death {
+impl FromStr for Trigger {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
@@ -169,7 +181,7 @@ impl FromStr for Death {
                 hit,
                 after: Duration::from_millis(after),
             }),
-            _ => Err("it is not `die=POINT:HIT` or `die=POINT:HIT:MILLISECONDS`"),
+            _ => Err("it is not `POINT:HIT` or `POINT:HIT:MILLISECONDS`"),
         }
     }
 }
@@ -181,15 +193,18 @@ fn named<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
 
 #[cfg(debug_assertions)]
 mod armed {
-    use super::{Death, Faults, Point, Promise};
+    use super::{Faults, Point, Promise, Trigger};
     use crate::shutdown::Tasks;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use tokio::time::Instant;
 
     struct Armed {
         faults: Faults,
         die: fn() -> !,
-        n_hits: AtomicU64,
+        n_deaths: AtomicU64,
+        n_stalls: AtomicU64,
+        stalled_until: OnceLock<Instant>,
         tasks: Tasks,
     }
 
@@ -203,25 +218,45 @@ mod armed {
         let armed = Armed {
             faults,
             die,
-            n_hits: AtomicU64::new(0),
+            n_deaths: AtomicU64::new(0),
+            n_stalls: AtomicU64::new(0),
+            stalled_until: OnceLock::new(),
             tasks: Tasks::new(),
         };
         // The first one counts.
         let _others = ARMED.set(armed);
     }
 
-    /// The event is at `point`: the end, if that is what was asked for.
+    /// The event is at `point`: it stands still or the program ends, if that is what was asked for.
     pub(crate) async fn reach(point: Point) {
         let Some(armed) = ARMED.get() else { return };
-        let Some(Death { at, hit, after }) = armed.faults.die else {
+        armed.stall(point).await;
+        let Some(Trigger { at, hit, after }) = armed.faults.die else {
             return;
         };
-        if at != point || armed.n_hits.fetch_add(1, Ordering::Relaxed) + 1 != hit {
+        if at != point || armed.n_deaths.fetch_add(1, Ordering::Relaxed) + 1 != hit {
             return;
         }
         tokio::time::sleep(after).await;
         tracing::error!(point = point.name(), hit, "fault: the program dies here");
         (armed.die)();
+    }
+
+    impl Armed {
+        /// The first event stands still for that long, and those that come meanwhile until it goes on.
+        async fn stall(&self, point: Point) {
+            let Some(Trigger { at, hit, after }) = self.faults.stall else {
+                return;
+            };
+            if at != point || self.n_stalls.fetch_add(1, Ordering::Relaxed) + 1 < hit {
+                return;
+            }
+            let until = *self.stalled_until.get_or_init(|| {
+                tracing::error!(point = point.name(), hit, "fault: events stand still here");
+                Instant::now() + after
+            });
+            tokio::time::sleep_until(until).await;
+        }
     }
 
     /// Whether `promise` is to be broken.
@@ -269,14 +304,19 @@ mod tests {
 
     #[test]
     fn faults_are_read_as_they_are_written() {
-        let faults: Faults = "die=applied:3:250 break=order break=dedupe"
+        let faults: Faults = "die=applied:3:250 stall=deciding:1:9 break=order break=dedupe"
             .parse()
             .unwrap();
         let expected = Faults {
-            die: Some(Death {
+            die: Some(Trigger {
                 at: Point::Applied,
                 hit: 3,
                 after: Duration::from_millis(250),
+            }),
+            stall: Some(Trigger {
+                at: Point::Deciding,
+                hit: 1,
+                after: Duration::from_millis(9),
             }),
             broken: vec![Promise::Order, Promise::Dedupe],
         };
@@ -293,10 +333,10 @@ mod tests {
             ("die=nowhere:1", "there is no such point"),
             (
                 "die=applied",
-                "it is not `die=POINT:HIT` or `die=POINT:HIT:MILLISECONDS`",
+                "it is not `POINT:HIT` or `POINT:HIT:MILLISECONDS`",
             ),
             ("break=all", "there is no such promise"),
-            ("explode", "it is neither `die=` nor `break=`"),
+            ("explode", "it is none of `die=`, `stall=` and `break=`"),
         ] {
             let error = Faults::from_str(text).unwrap_err();
             assert_eq!(

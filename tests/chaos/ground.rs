@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The database of the second table, where there are two.
-const SECOND: &str = "second";
+pub(super) const SECOND: &str = "second";
 /// For the tables of `crm`, and of `audit`, which keeps them in order.
 const CRM: &str = "CREATE TABLE crm (id text PRIMARY KEY, data jsonb)";
 const AUDIT: &str = "CREATE TABLE audit (n bigserial PRIMARY KEY, data jsonb)";
@@ -120,6 +120,11 @@ impl<'a> Ground<'a> {
         .concat()
     }
 
+    /// The server of the databases, where there are any.
+    pub(super) fn server(&self) -> Option<&Postgres> {
+        self.server.as_ref()
+    }
+
     /// Kills the server of the databases and starts it again.
     pub(super) async fn strike(&self) {
         if let Some(server) = &self.server {
@@ -195,7 +200,7 @@ impl<'a> Ground<'a> {
         let open = last.into_iter().filter(|(_, payload)| {
             let line = payload.split(|byte| *byte == b'\n').next().unwrap();
             let head: Value = serde_json::from_slice(line).unwrap();
-            head["state"] == "PREPARING"
+            !["DONE", "ABORTED"].contains(&head["state"].as_str().unwrap())
         });
         open.map(|(subject, _)| subject).collect()
     }

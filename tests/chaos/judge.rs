@@ -192,7 +192,7 @@ impl Findings {
         self.note("torn", what);
     }
 
-    fn disorder(&mut self, what: String) {
+    pub(super) fn disorder(&mut self, what: String) {
         self.order_violations += 1;
         self.note("order", what);
     }

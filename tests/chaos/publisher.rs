@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 /// Published in one go; all of it again when one is not acknowledged.
-const CHUNK: usize = 50;
+const CHUNK: usize = 10;
 /// How long the server may take to acknowledge.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -51,6 +51,11 @@ impl Publisher {
     /// nothing left to disturb.
     pub(super) fn allow(&self, n_events: u64) {
         self.allowed.set(n_events.max(self.allowed.get()));
+    }
+
+    /// How many may be published so far.
+    pub(super) fn allowed(&self) -> u64 {
+        self.allowed.get()
     }
 
     /// How many of the first `n_events` come before the others: it publishes by the chunk.

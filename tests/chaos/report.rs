@@ -1,21 +1,27 @@
 //! What came of a run.
 
+use super::judge::Findings;
 use super::schedule::{Blow, Schedule};
+use super::settings::Settings;
+use super::table;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+/// What [`Blow::Outpace`] is called: the point at which the event stands still.
+pub(super) const OUTPACED: &str = "deciding";
+
 /// The judge's word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Verdict {
     /// Everything is as it must be, and enough faults fired to say so.
     Ok,
-    /// Something is not as it must be.
-    Violated,
     /// Too few faults fired: the run proves nothing.
     Void,
+    /// Something is not as it must be.
+    Violated,
 }
 
 /// How often a fault fired, and how often it had to.
@@ -49,6 +55,8 @@ pub(super) struct Dealt {
 pub(super) struct Report {
     /// The guarantee of the pipeline.
     pub(super) guarantee: String,
+    /// How that was done; of a run over several modes, each.
+    pub(super) mode: String,
     /// What was done to the processes.
     pub(super) scenario: &'static str,
     /// What everything random rests on.
@@ -84,6 +92,9 @@ pub(super) struct Report {
     /// Some of what is wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) examples: Vec<String>,
+    /// Of a run over several modes, the reports of each.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) modes: BTreeMap<&'static str, Self>,
 }
 
 /// How two runtimes shared the events of a pipeline out, and what became of them when one was killed.
@@ -137,6 +148,7 @@ impl Dealt {
         for blow in &schedule.0 {
             let (fired, name) = match blow {
                 Blow::Die { point, .. } => (&mut dealt.faults_fired, *point),
+                Blow::Outpace => (&mut dealt.faults_fired, OUTPACED),
                 Blow::KillLeader(role) => (&mut dealt.leaders_killed, role.name()),
                 Blow::StopLeader(role, _) => (&mut dealt.leaders_stopped, role.name()),
                 _ => continue,
@@ -156,6 +168,23 @@ impl Dealt {
         *self.stops.entry(process).or_default() += 1;
     }
 
+    /// A fault fired at a named point.
+    pub(super) fn fire(&mut self, point: &'static str) {
+        self.faults_fired.entry(point).or_default().fired += 1;
+    }
+
+    fn add(&mut self, other: &Self) {
+        add(&mut self.kills, &other.kills, |sum, n| *sum += n);
+        add(&mut self.stops, &other.stops, |sum, n| *sum += n);
+        let fired = |sum: &mut Fired, more: &Fired| {
+            sum.fired += more.fired;
+            sum.expected += more.expected;
+        };
+        add(&mut self.faults_fired, &other.faults_fired, fired);
+        add(&mut self.leaders_killed, &other.leaders_killed, fired);
+        add(&mut self.leaders_stopped, &other.leaders_stopped, fired);
+    }
+
     fn is_all(&self) -> bool {
         let fired = [
             &self.faults_fired,
@@ -167,9 +196,79 @@ impl Dealt {
     }
 }
 
+fn add<T: Default>(
+    sums: &mut BTreeMap<&'static str, T>,
+    more: &BTreeMap<&'static str, T>,
+    add: impl Fn(&mut T, &T),
+) {
+    for (name, more) in more {
+        add(sums.entry(name).or_default(), more);
+    }
+}
+
 impl Report {
+    /// Of one run, with the judge's word.
+    pub(super) fn of(
+        settings: &Settings,
+        scenario: &'static str,
+        (dealt, shares): (Dealt, Option<Shares>),
+        (found, unfinished): (Findings, u64),
+        took: Duration,
+    ) -> Self {
+        let report = Self {
+            guarantee: settings.guarantee.clone(),
+            mode: settings.mode.name().to_owned(),
+            scenario,
+            seed: settings.seed,
+            events: settings.events,
+            nodes: settings.nodes,
+            dealt,
+            shares,
+            lost: found.lost,
+            duplicates: found.duplicates,
+            phantoms: found.phantoms,
+            torn: found.torn,
+            order_violations: found.order_violations,
+            open: found.open,
+            unfinished,
+            seconds: took.as_secs(),
+            verdict: Verdict::Void,
+            examples: found.examples,
+            modes: BTreeMap::new(),
+        };
+        report.judged()
+    }
+
+    /// One for all of `modes`; of one mode its own.
+    pub(super) fn over(modes: BTreeMap<&'static str, Self>) -> Self {
+        let mut reports = modes.values();
+        let first = reports.next().expect("a run has a mode");
+        let whole = reports.fold(first.clone(), Self::and);
+        match modes.len() {
+            1 => whole,
+            _ => Self { modes, ..whole },
+        }
+    }
+
+    fn and(mut self, other: &Self) -> Self {
+        self.mode += &other.mode;
+        self.events += other.events;
+        self.dealt.add(&other.dealt);
+        self.lost += other.lost;
+        self.duplicates += other.duplicates;
+        self.phantoms += other.phantoms;
+        self.torn += other.torn;
+        self.order_violations += other.order_violations;
+        self.open += other.open;
+        self.unfinished += other.unfinished;
+        self.seconds += other.seconds;
+        self.verdict = self.verdict.max(other.verdict);
+        self.examples.extend(other.examples.iter().cloned());
+        self
+    }
+
     /// What the counts say.
-    pub(super) fn judged(mut self) -> Self {
+    fn judged(mut self) -> Self {
         let wrong = [
             self.lost,
             self.duplicates,
@@ -189,11 +288,12 @@ impl Report {
         self
     }
 
-    /// Writes it where `CHAOS_REPORT` says, if it says so.
+    /// Writes it where `CHAOS_REPORT` says, if it says so, and beside it the table of what fired.
     pub(super) fn save(&self) {
         if let Some(file) = std::env::var_os("CHAOS_REPORT") {
-            let line = serde_json::to_string(self).unwrap();
-            std::fs::write(Path::new(&file), line + "\n").unwrap();
+            let (file, line) = (Path::new(&file), serde_json::to_string(self).unwrap());
+            std::fs::write(file, line + "\n").unwrap();
+            std::fs::write(file.with_extension("txt"), table::of(self)).unwrap();
         }
     }
 }

@@ -17,8 +17,8 @@ const POINTS: [(&str, u64); 8] = [
     ("set-back", 1),
 ];
 
-/// Those of them where it matters whether effects go to tables.
-const OF_EFFECTS: [&str; 2] = ["between-effects", "applied"];
+/// A run of fewer events has one of each kill.
+const SHORT: u64 = 4_000;
 
 /// Those that only one guarantee has.
 const AT_LEAST_ONCE: [(&str, u64); 1] = [("marked", 100)];
@@ -32,6 +32,16 @@ const PREPARED: [(&str, u64); 5] = [
     ("decided", 100),
     ("recovering", 1),
     ("undoing", 1),
+];
+
+/// Those that few events come to, or only what an earlier run has left: in the first half of a run, while there
+/// are enough events to try again.
+const RARE: [&str; 5] = [
+    "letter-pending",
+    "letter-stored",
+    "set-back",
+    "recovering",
+    "undoing",
 ];
 
 /// One thing that is done to a process.
@@ -53,6 +63,9 @@ pub(super) enum Blow {
     KillLeader(Role),
     /// SIGSTOP of the server that leads in this role, and SIGCONT after this time.
     StopLeader(Role, Duration),
+    /// The runtime is stopped between its last change and its decision, and goes on when another one has taken
+    /// the changes back.
+    Outpace,
     /// The runtime ends itself at a named point.
     Die {
         /// Which.
@@ -92,17 +105,17 @@ impl Schedule {
             _ => &AT_LEAST_ONCE,
         };
         let with_tables = matches!(settings.mode, Mode::Database | Mode::Databases);
-        let is_short = with_tables && settings.hits == 1;
-        let common = POINTS.iter();
-        let common = common.filter(|(point, _)| !is_short || OF_EFFECTS.contains(point));
-        for (point, most) in common.chain(own) {
+        for (point, most) in POINTS.iter().chain(own) {
             for _ in 0..settings.hits {
-                let most = (*most).min(settings.events / 300);
+                let most = (*most).min(settings.events / 300).max(1);
                 blows.push(death(point, most, &mut rng));
             }
         }
+        if own == PREPARED {
+            blows.extend((0..settings.hits).map(|_| Blow::Outpace));
+        }
         let per = |events: u64, least: u64| (settings.events / events).max(least);
-        let least = if is_short { 2 } else { 3 };
+        let least = if settings.events < SHORT { 1 } else { 3 };
         for _ in 0..per(4_000, least) {
             blows.push(Blow::KillRuntime);
         }
@@ -135,7 +148,30 @@ impl Schedule {
             }
         }
         rng.shuffle(&mut blows);
-        Self(blows)
+        Self(rare_first(blows))
+    }
+}
+
+/// As they come, but each rare one is among the first: every second, for as long as there are any.
+fn rare_first(blows: Vec<Blow>) -> Vec<Blow> {
+    let (rare, other): (Vec<_>, Vec<_>) = blows.into_iter().partition(Blow::is_rare);
+    let mut other = other.into_iter();
+    let mut ordered = Vec::new();
+    for next in rare {
+        ordered.push(next);
+        ordered.extend(other.next());
+    }
+    ordered.extend(other);
+    ordered
+}
+
+impl Blow {
+    fn is_rare(&self) -> bool {
+        match self {
+            Self::Outpace => true,
+            Self::Die { point, .. } => RARE.contains(point),
+            _ => false,
+        }
     }
 }
 

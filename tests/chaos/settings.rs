@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// How effects are made atomic, which depends on where they go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// Streams and a bucket: the decision says it all.
+    /// `MODES=A`: streams and a bucket. The decision says it all.
     Records,
     /// `MODES=B`: a database and a stream. The database decides.
     Database,
@@ -15,6 +15,41 @@ pub(super) enum Mode {
     /// `MODES=D`: as the first, with an entry that is merged into, which has to be taken back when the
     /// rest fails.
     Changes,
+}
+
+/// Each with its name in `MODES`.
+const MODES: [(&str, Mode); 4] = [
+    ("A", Mode::Records),
+    ("B", Mode::Database),
+    ("C", Mode::Databases),
+    ("D", Mode::Changes),
+];
+
+impl Mode {
+    /// All of them.
+    pub(super) fn all() -> Vec<Self> {
+        MODES.iter().map(|(_, mode)| *mode).collect()
+    }
+
+    /// Its name.
+    pub(super) fn name(self) -> &'static str {
+        let found = MODES.iter().find(|(_, mode)| *mode == self);
+        found.unwrap().0
+    }
+
+    /// Those that `CHAOS_MODES` names; where it names none, all that make a difference.
+    pub(super) fn of_the_environment(settings: &Settings) -> Vec<Self> {
+        let named = std::env::var("CHAOS_MODES").unwrap_or_default();
+        if named.is_empty() && settings.guarantee != "atomic" {
+            return vec![Self::Records];
+        }
+        let unknown = |c| !MODES.iter().any(|(name, _)| name.contains(c));
+        let fault = named.chars().find(|c| unknown(*c));
+        assert_eq!(fault, None, "MODES={named}: there are A, B, C and D");
+        let is_meant = |name: &str| named.is_empty() || named.contains(name);
+        let meant = MODES.iter().filter(|(name, _)| is_meant(name));
+        meant.map(|(_, mode)| *mode).collect()
+    }
 }
 
 /// The settings of a run.
@@ -63,8 +98,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// `CHAOS_EVENTS`, `CHAOS_SEED`, `CHAOS_HITS`, `CHAOS_RUNTIMES`, `CHAOS_NODES`, `CHAOS_GUARANTEE`
-    /// and `CHAOS_MODES`, as `make chaos` sets them.
+    /// `CHAOS_EVENTS`, `CHAOS_SEED`, `CHAOS_HITS`, `CHAOS_RUNTIMES`, `CHAOS_NODES` and `CHAOS_GUARANTEE`,
+    /// as `make chaos` sets them.
     pub(super) fn of_the_environment() -> Self {
         let default = Self::default();
         let events = number("CHAOS_EVENTS").unwrap_or(default.events);
@@ -82,13 +117,6 @@ impl Settings {
             nodes,
             guarantee: std::env::var("CHAOS_GUARANTEE").unwrap_or(default.guarantee),
             logs: std::env::var_os("CHAOS_LOGS").map(PathBuf::from),
-            mode: match std::env::var("CHAOS_MODES").unwrap_or_default().as_str() {
-                "" | "A" => Mode::Records,
-                "B" => Mode::Database,
-                "C" => Mode::Databases,
-                "D" => Mode::Changes,
-                other => panic!("MODES={other}: there are A, B, C and D"),
-            },
             ..default
         }
     }

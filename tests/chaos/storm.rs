@@ -2,12 +2,12 @@
 
 use super::ground::Ground;
 use super::publisher::Publisher;
-use super::report::{Dealt, Report, Verdict};
+use super::report::{Dealt, Report};
 use super::schedule::{self, Blow, Schedule};
 use super::servers::{Role, Servers};
 use super::settings::Settings;
 use super::workload;
-use super::{PATIENCE, judge, patiently};
+use super::{PATIENCE, clean, judge, patiently};
 use crate::harness::{Process, TestEnv, stall, within};
 use fastrand::Rng;
 use std::collections::VecDeque;
@@ -21,7 +21,7 @@ const TRIES: u64 = 4;
 /// the pipeline takes at once, so that it has its hands full.
 const AHEAD: u64 = 1_500;
 /// At least so many, which is more than one chunk.
-const LEAST_AHEAD: u64 = 60;
+const LEAST_AHEAD: u64 = 15;
 /// How long a runtime whose lease was lost while it stood still may try to go on.
 const WAKE: Duration = Duration::from_millis(300);
 /// The longest moment between a blow's time and the blow.
@@ -29,19 +29,22 @@ const JITTER_MS: u64 = 40;
 /// How long a server stays away at most once others lead in its place.
 const DOWN_MS: u64 = 2_000;
 
-struct Storm<'a> {
+/// What a runtime says that dies of its fault.
+pub(super) const DIES: &str = "fault: the program dies here";
+
+pub(super) struct Storm<'a> {
     settings: &'a Settings,
     env: &'a TestEnv,
     servers: &'a Servers,
     ground: &'a Ground<'a>,
-    publisher: &'a Publisher,
+    pub(super) publisher: &'a Publisher,
     rng: Rng,
     config: PathBuf,
     /// The runtime that takes over when the one at work goes.
     standby: Option<Process>,
     ahead: u64,
     n_runs: u64,
-    dealt: Dealt,
+    pub(super) dealt: Dealt,
 }
 
 /// Runs one.
@@ -73,27 +76,19 @@ pub(super) async fn run(settings: &Settings) -> Report {
     let (last, ()) = tokio::join!(storm.blow(schedule), publisher.run(&events));
     let unfinished = storm.calm(last).await;
     let dealt = storm.dealt;
-    let found = judge::judge(&env, &ground.held().await, &events).await;
-    let report = Report {
-        guarantee: settings.guarantee.clone(),
-        scenario: "kill",
-        seed: settings.seed,
-        events: settings.events,
-        nodes: settings.nodes,
-        dealt,
-        shares: None,
-        lost: found.lost,
-        duplicates: found.duplicates,
-        phantoms: found.phantoms,
-        torn: found.torn,
-        order_violations: found.order_violations,
-        open: found.open,
-        unfinished,
-        seconds: began.elapsed().as_secs(),
-        verdict: Verdict::Void,
-        examples: found.examples,
-    };
-    report.judged()
+    let mut held = ground.held().await;
+    held.open.extend(clean::left(&env, ground.server()).await);
+    let mut found = judge::judge(&env, &held, &events).await;
+    for late in clean::undone_late(&ground).await {
+        found.disorder(late);
+    }
+    Report::of(
+        settings,
+        "kill",
+        (dealt, None),
+        (found, unfinished),
+        began.elapsed(),
+    )
 }
 
 /// A quarter of the events that there are for each blow: whoever takes over works them off before the
@@ -118,12 +113,18 @@ impl Storm<'_> {
         while let Some(blow) = blows.pop_front() {
             // From where the events are, which may be further than the last blow waited for.
             let ended = self.publisher.n_ended().await;
+            if ended >= self.settings.events {
+                // What would still be hit?
+                break;
+            }
             let left = u64::try_from(blows.len()).unwrap() + 2;
-            let until = ended + self.settings.events.saturating_sub(ended) / left;
+            let rest = (self.settings.events - ended).saturating_sub(left * self.ahead);
+            let until = ended + rest / left;
             let again = self.strike(blow, &mut runtime, until).await;
             if let Some(again) = again.filter(|_| tries > 0) {
                 tries -= 1;
-                blows.push_back(again);
+                // Soon: in the end too few events are left.
+                blows.insert(blows.len().min(1), again);
             }
         }
         self.publisher.allow(u64::MAX);
@@ -142,13 +143,18 @@ impl Storm<'_> {
             self.make_way(point, runtime.take(), until).await;
             let fault = format!("die={point}:{hit}:{}", after.as_millis());
             let armed = self.start(&fault);
-            if self.dies(armed).await {
+            if self.dies(armed, !needs_unfinished(point)).await {
                 self.dealt.kill("runtime");
-                self.dealt.faults_fired.entry(point).or_default().fired += 1;
+                self.dealt.fire(point);
                 return None;
             }
             // Sooner than the last time.
             return Some(schedule::death(point, hit.div_ceil(2), &mut self.rng));
+        }
+        if blow == Blow::Outpace {
+            self.make_way("", runtime.take(), until).await;
+            *runtime = self.outpace().await;
+            return runtime.is_none().then_some(blow);
         }
         let running = match runtime.take() {
             Some(running) => running,
@@ -264,7 +270,8 @@ impl Storm<'_> {
             }
             Blow::KillLeader(role) => self.kill_leader(role).await,
             Blow::StopLeader(role, time) => self.stop_leader(role, time).await,
-            Blow::Die { .. } => {}
+            // These are dealt by other means.
+            Blow::Outpace | Blow::Die { .. } => {}
         }
         Some(running)
     }
@@ -296,33 +303,45 @@ impl Storm<'_> {
         self.servers.led(self.env, self.settings).await;
     }
 
-    fn kill(&mut self, running: Process) {
+    pub(super) fn kill(&mut self, running: Process) {
         running.kill();
         self.dealt.kill("runtime");
     }
 
-    /// Waits for the death of an armed runtime, at most until there is nothing left to do. Gives
-    /// whether it died of its fault.
-    async fn dies(&mut self, mut armed: Process) -> bool {
+    /// Waits for the death of an armed runtime, at most until there is nothing left to do; with `more`
+    /// that is when there is no other event. Gives whether it died of its fault.
+    async fn dies(&mut self, mut armed: Process, more: bool) -> bool {
         let mut ended = !armed.is_active().await;
         if !ended && self.settings.runtimes > 1 {
             // It takes over from the one that dies. Sooner, it might take the lease before that one.
             self.standby = Some(self.started().await);
         }
-        patiently("the armed program dies", async || {
-            ended = armed.has_ended();
-            ended || self.publisher.has_caught_up().await
-        })
-        .await;
+        loop {
+            patiently("the armed program dies", async || {
+                ended = armed.has_ended();
+                ended || self.publisher.has_caught_up().await
+            })
+            .await;
+            if ended || !more || !self.allow_more() {
+                break;
+            }
+        }
         if !ended {
             // It would die at a time when nobody expects it.
             self.kill(armed);
             return false;
         }
         let log = armed.log();
-        let fired = log.contains("fault: the program dies here");
+        let fired = log.contains(DIES);
         assert!(fired, "the program ended by itself:\n{log}");
         true
+    }
+
+    /// Lets some more events come; false when all of them may.
+    fn allow_more(&self) -> bool {
+        let allowed = self.publisher.allowed();
+        self.allow(allowed);
+        allowed < self.settings.events
     }
 
     /// Waits until the events up to `until` have ended.
@@ -334,7 +353,7 @@ impl Storm<'_> {
     }
 
     /// Starts the program, with the promise broken that the run is about.
-    fn start(&mut self, fault: &str) -> Process {
+    pub(super) fn start(&mut self, fault: &str) -> Process {
         self.n_runs += 1;
         let config = self
             .config

@@ -3,7 +3,7 @@
 
 use super::ground::Ground;
 use super::publisher::Publisher;
-use super::report::{Dealt, Report, Shares, Verdict};
+use super::report::{Dealt, Report, Shares};
 use super::servers::Servers;
 use super::settings::Settings;
 use super::workload::{self, LEASE, Planned};
@@ -78,26 +78,13 @@ pub(super) async fn run(settings: &Settings) -> Report {
     let found = judge::judge(&env, &ground.held().await, &events).await;
     let mut dealt = Dealt::default();
     kills.iter().for_each(|_| dealt.kill("runtime"));
-    let report = Report {
-        guarantee: settings.guarantee.clone(),
-        scenario: "takeover",
-        seed: settings.seed,
-        events: settings.events,
-        nodes: settings.nodes,
-        dealt,
-        shares: Some(shares),
-        lost: found.lost,
-        duplicates: found.duplicates,
-        phantoms: found.phantoms,
-        torn: found.torn,
-        order_violations: found.order_violations,
-        open: found.open,
-        unfinished,
-        seconds: began.elapsed().as_secs(),
-        verdict: Verdict::Void,
-        examples: found.examples,
-    };
-    report.judged()
+    Report::of(
+        settings,
+        "takeover",
+        (dealt, Some(shares)),
+        (found, unfinished),
+        began.elapsed(),
+    )
 }
 
 impl Takeover<'_> {

@@ -9,7 +9,7 @@ use super::record::{self, Record, State};
 use super::stream::{STREAM, TxStream, Written, in_time};
 use crate::atomic_batch::Message;
 use crate::event::Origin;
-use crate::fault::{self, Promise};
+use crate::fault::{self, Point, Promise};
 use crate::provision::Provision;
 use crate::target::{Branch, Targets};
 use async_nats::jetstream;
@@ -139,6 +139,7 @@ impl Ledger {
             if !tenure.held().await {
                 return Decision::Replaced;
             }
+            fault::reach(Point::Deciding).await;
             let written = if is_known {
                 self.write((&subject, expected, body.clone()), joined).await
             } else {

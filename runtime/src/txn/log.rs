@@ -7,6 +7,7 @@ use super::record::{Record, State};
 use super::stream::{Written, in_time};
 use super::{Setback, Tenure};
 use crate::event::EventId;
+use crate::fault::{self, Promise};
 use async_nats::jetstream::consumer::DeliverPolicy;
 use bytes::Bytes;
 use std::time::Duration;
@@ -127,6 +128,7 @@ impl Ledger {
             }
             let written = match self.stands(record, event).await {
                 Ok(Ok(expected)) => {
+                Ok(Ok(_)) if fault::breaks(Promise::Fence) => return Fence::Fenced,
                     let kept = Some(self.horizon);
                     let written = self.stream.replace(&subject, expected, body.clone(), kept);
                     in_time(written).await

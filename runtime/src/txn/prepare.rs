@@ -141,8 +141,12 @@ impl Coordinator {
             true => &[],
             false => made,
         };
+        let mut order: Vec<_> = made.iter().rev().collect();
+        if fault::breaks(Promise::UndoOrder) {
+            order.reverse();
+        }
         let mut state = State::Aborted;
-        for part in made.iter().rev() {
+        for part in order {
             if let Undone::Foreign(why) = self.take_back(ledger, (record, part), tenure).await? {
                 error!(pipeline = %self.pipeline, gid = record.gid().unwrap_or_default(),
                     target = %part.target(), key = %part.key(), %why,
