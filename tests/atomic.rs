@@ -357,6 +357,18 @@ fn a_person_ends_it(env: &TestEnv) {
     );
     assert_eq!(before[1]["before"]["payload"], json!({"n": 0}));
     assert_eq!(before[2]["before"]["is_there"], false);
+    let taken_back = &shown["taken_back"];
+    assert_eq!(
+        taken_back[0],
+        json!({"target": "other", "key": "k", "restored": true}),
+        "the last one first"
+    );
+    assert_eq!(
+        (&taken_back[1]["target"], &taken_back[1]["restored"]),
+        (&json!("crm"), &json!(false))
+    );
+    let why = taken_back[1]["why"].as_str().unwrap();
+    assert!(why.contains("neither ours nor the one before"), "{why}");
 
     assert_eq!(tx(&["list", "--pipeline", "q"]).fine(), "no transactions\n");
     assert_eq!(tx(&["resolve", gid]).code, 2, "how it ended is to be said");

@@ -40,7 +40,7 @@ pub use lease::{Holder, Lease, LeaseError, Members, Presence, Tenure, holders};
 pub use ledger::Ledger;
 pub use markers::{MarkerError, Markers};
 pub use plugin_state::{plugin_state, provide};
-pub use record::{Resolution, State};
+pub use record::{Resolution, State, TakenBack};
 pub use transactions::{
     Change, Resolved, Transaction, TransactionError, TransactionSummary, Transactions,
 };

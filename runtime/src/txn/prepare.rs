@@ -7,7 +7,7 @@
 
 use super::intent::Intent;
 use super::ledger::{Ledger, Waiting};
-use super::record::{Branch, Decided, Part, Record, State};
+use super::record::{Branch, Decided, Part, Record, State, TakenBack};
 use super::{Applied, Coordinator, Setback, Tenure};
 use crate::event::Envelope;
 use crate::fault::{self, Point, Promise};
@@ -145,9 +145,11 @@ impl Coordinator {
         if fault::breaks(Promise::UndoOrder) {
             order.reverse();
         }
-        let mut state = State::Aborted;
+        let (mut state, mut parts) = (State::Aborted, Vec::new());
         for part in order {
-            if let Undone::Foreign(why) = self.take_back(ledger, (record, part), tenure).await? {
+            let undone = self.take_back(ledger, (record, part), tenure).await?;
+            parts.push(TakenBack::of(part, &undone));
+            if let Undone::Foreign(why) = undone {
                 error!(pipeline = %self.pipeline, gid = record.gid().unwrap_or_default(),
                     target = %part.target(), key = %part.key(), %why,
                     "a change cannot be taken back: somebody else changed the entity as well");
@@ -155,7 +157,8 @@ impl Coordinator {
             }
             fault::reach(Point::Undoing).await;
         }
-        ledger.close(record, state, tenure).await.then_some(state)
+        let ended = record.taken_back(parts);
+        ledger.close(&ended, state, tenure).await.then_some(state)
     }
 
     async fn take_back(

@@ -4,6 +4,7 @@
 //! A line of JSON, then the payloads one after the other as they are.
 
 mod heads;
+mod taken_back;
 
 use crate::dead_letter::Draft;
 use crate::event::{DeadReason, EventId, OrderingKey, Origin, Plan, PlannedEffect};
@@ -14,6 +15,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use heads::{EffectHead, LetterHead};
+
+pub use taken_back::TakenBack;
 
 /// How far an event or a transaction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +128,9 @@ pub(super) struct Transaction {
     effects: Vec<EffectHead>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     letter: Option<LetterHead>,
+    /// Of one that was taken back, what that came to, in the order in which it was done.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(super) taken_back: Vec<TakenBack>,
     /// By target: none of the effects lies at this position or before.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub(super) after: BTreeMap<String, u64>,
@@ -176,6 +182,7 @@ impl Record {
             branches,
             effects: effects.iter().map(EffectHead::of).collect(),
             letter: letter.as_ref().map(LetterHead::of),
+            taken_back: Vec::new(),
             after,
         };
         Self {
@@ -275,6 +282,15 @@ impl Record {
     /// The same transaction in another state, with all that it is about.
     pub(super) fn in_state(&self, state: State) -> Self {
         self.with(state, self.effects.clone())
+    }
+
+    /// The same transaction, and what taking it back came to.
+    pub(super) fn taken_back(&self, parts: Vec<TakenBack>) -> Self {
+        let mut ended = self.clone();
+        if let Some(transaction) = &mut ended.head.transaction {
+            transaction.taken_back = parts;
+        }
+        ended
     }
 
     /// The same transaction as somebody ended it, with all that it was about.

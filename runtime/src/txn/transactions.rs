@@ -2,7 +2,7 @@
 //! end, and the way to end it.
 
 use super::reading::{Entry, Reading};
-use super::record::{Resolution, State};
+use super::record::{Resolution, State, TakenBack};
 use super::stream::{STREAM, TxStream, Written, in_time};
 use crate::event::PlannedEffect;
 use crate::target::Image;
@@ -60,6 +60,8 @@ pub struct Transaction {
     pub summary: TransactionSummary,
     /// What it changes, in order; empty once it has ended.
     pub changes: Vec<Change>,
+    /// What taking it back came to, where that was begun: the last part first.
+    pub taken_back: Vec<TakenBack>,
 }
 
 /// One effect of a transaction.
@@ -213,6 +215,7 @@ impl Transaction {
             summary: TransactionSummary::of(entry)?,
             changes: changes.collect(),
         })
+            taken_back: entry.record.head.transaction.as_ref()?.taken_back.clone(),
     }
 }
 

@@ -9,9 +9,10 @@ use serde::Serialize;
 use serde_json::Value;
 use syncline::event::{Headers, Operation};
 use syncline::target::Image;
-use syncline::txn::{Change, Transaction, TransactionSummary};
+use syncline::txn::{Change, TakenBack, Transaction, TransactionSummary};
 
-/// Show one transaction whole: its event, what it changes, and what was there before
+/// Show one transaction whole: its event, what it changes, what was there before, and what taking it
+/// back came to
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -30,6 +31,8 @@ struct TransactionJson {
     #[serde(flatten)]
     summary: TransactionSummary,
     changes: Vec<ChangeJson>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    taken_back: Vec<TakenBack>,
 }
 
 #[derive(Serialize)]
@@ -91,6 +94,7 @@ impl TransactionJson {
         Self {
             summary: transaction.summary,
             changes: transaction.changes.iter().map(ChangeJson::of).collect(),
+            taken_back: transaction.taken_back,
         }
     }
 }
