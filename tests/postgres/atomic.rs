@@ -2,6 +2,7 @@
 //! nothing, once, whatever is killed when.
 
 mod alone;
+mod late;
 mod several;
 
 use super::target;

@@ -136,6 +136,18 @@ impl Parts {
         Intake::open(&self.context, &self.config, parts).await
     }
 
+    /// Takes events, and looks after what others left meanwhile.
+    async fn run_intake(&self, shift: &Shift, intake: Intake, grace: Duration) -> bool {
+        let patrol = async {
+            self.pipeline.patrol(shift).await;
+            std::future::pending().await
+        };
+        tokio::select! {
+            drained = intake.run(grace) => drained,
+            never = patrol => never,
+        }
+    }
+
     async fn run(
         &self,
         lease: Option<&Lease>,
@@ -158,7 +170,7 @@ impl Parts {
         let work = async {
             // Before anything new is taken: what was decided comes before it.
             match self.pipeline.recover(shift, &takes).await {
-                true => intake.run(grace).await,
+                true => self.run_intake(shift, intake, grace).await,
                 false => true,
             }
         };

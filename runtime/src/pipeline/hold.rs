@@ -72,6 +72,11 @@ impl Pipeline {
         true
     }
 
+    /// Ends what runtimes that had the pipeline before left behind, for as long as the shift lasts.
+    pub async fn patrol(&self, shift: &Shift) {
+        self.coordinator.patrol(&shift.tenure).await;
+    }
+
     /// The last word of a shift: nothing more is done in it.
     pub async fn leave_off(&self, shift: &Shift) {
         self.coordinator.leave(&shift.tenure).await;

@@ -10,6 +10,7 @@ use crate::event::EventId;
 use crate::fault::{self, Promise};
 use async_nats::jetstream::consumer::DeliverPolicy;
 use bytes::Bytes;
+use std::ops::Range;
 use std::time::Duration;
 
 /// How long it can be seen how a transaction ended. Of one that somebody has to look at, for ever.
@@ -127,8 +128,8 @@ impl Ledger {
                 return Fence::Replaced;
             }
             let written = match self.stands(record, event).await {
-                Ok(Ok(expected)) => {
                 Ok(Ok(_)) if fault::breaks(Promise::Fence) => return Fence::Fenced,
+                Ok(Ok(expected)) => {
                     let kept = Some(self.horizon);
                     let written = self.stream.replace(&subject, expected, body.clone(), kept);
                     in_time(written).await
@@ -188,6 +189,33 @@ impl Ledger {
     /// When the log cannot be read to its end.
     pub(super) async fn unfinished(&self, partition: u32) -> Result<Vec<Record>, String> {
         let subjects = format!("tx.log.{}.{partition}.>", self.pipeline);
+        self.unfinished_on(vec![subjects]).await
+    }
+
+    /// Those that were begun in tenures of these epochs.
+    ///
+    /// # Errors
+    /// When the log cannot be read to its end.
+    pub(super) async fn unfinished_of(
+        &self,
+        partition: u32,
+        epochs: Range<u64>,
+    ) -> Result<Vec<Record>, String> {
+        // As `Ledger::new_gid` makes them.
+        let of_epoch = |epoch| {
+            format!(
+                "tx.log.{}.{partition}.*.{partition}.{epoch}.*",
+                self.pipeline
+            )
+        };
+        let subjects: Vec<_> = epochs.map(of_epoch).collect();
+        match subjects.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.unfinished_on(subjects).await,
+        }
+    }
+
+    async fn unfinished_on(&self, subjects: Vec<String>) -> Result<Vec<Record>, String> {
         // One record of each: closing replaces the one before. A consumer of the last of each subject
         // stops for ever at those that expire while it reads (nats-server 2.15.1).
         let all = DeliverPolicy::All;

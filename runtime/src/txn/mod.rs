@@ -15,6 +15,7 @@ mod ledger;
 mod log;
 mod markers;
 mod parking;
+mod patrol;
 mod plugin_state;
 mod prepare;
 mod progress;

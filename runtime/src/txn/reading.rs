@@ -14,7 +14,7 @@ const QUIET: Duration = Duration::from_millis(500);
 /// A reading that goes on.
 pub(super) struct Reading {
     stream: TxStream,
-    subjects: String,
+    subjects: Vec<String>,
     messages: pull::Ordered,
     pending: u64,
     /// Where the last record lay.
@@ -31,13 +31,13 @@ pub(super) struct Entry {
 }
 
 impl Reading {
-    /// Begins to read what `subjects` match.
+    /// Begins to read what one of `subjects` matches.
     ///
     /// # Errors
     /// When the server does not say.
     pub(super) async fn begin(
         stream: &TxStream,
-        subjects: String,
+        subjects: Vec<String>,
         deliver_policy: DeliverPolicy,
     ) -> Result<Self, String> {
         let reached = match deliver_policy {
@@ -45,7 +45,7 @@ impl Reading {
             _ => 0,
         };
         let config = pull::OrderedConfig {
-            filter_subject: subjects.clone(),
+            filter_subjects: subjects.clone(),
             deliver_policy,
             ..Default::default()
         };
@@ -76,8 +76,8 @@ impl Reading {
                 Ok(None) => return Err(failed(&"the reading ended early")),
                 // What expires meanwhile has been counted, and never comes.
                 Err(_) => {
-                    let more = self.stream.has_from(&self.subjects, self.reached + 1);
-                    if !in_time(more).await? {
+                    let next = self.reached + 1;
+                    if !has_from(&self.stream, &self.subjects, next).await? {
                         return Ok(None);
                     }
                 }
@@ -93,6 +93,16 @@ impl Reading {
             record: record.map_err(|error| failed(&format!("{}: {error}", message.subject)))?,
         }))
     }
+}
+
+/// Whether something lies on one of `subjects` from this position on.
+async fn has_from(stream: &TxStream, subjects: &[String], position: u64) -> Result<bool, String> {
+    for subjects in subjects {
+        if in_time(stream.has_from(subjects, position)).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn failed(error: &dyn Display) -> String {

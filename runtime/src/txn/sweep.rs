@@ -45,12 +45,30 @@ impl Coordinator {
     /// the tenure ends before.
     ///
     /// # Errors
-    /// When `TX` cannot be read. Databases that do not answer now are looked at at the next takeover.
+    /// When `TX` cannot be read. Databases that do not answer now are looked at in the next round.
     pub(super) async fn sweep(
         &self,
         ledger: &Ledger,
         partition: u32,
         tenure: &Tenure,
+    ) -> Result<bool, String> {
+        let is_done = self.end_orphans(ledger, (partition, tenure), |_| true);
+        let is_done = is_done.await?;
+        if is_done {
+            self.forget(ledger).await;
+        }
+        Ok(is_done)
+    }
+
+    /// The same for those of which the gid `is_due`, once.
+    ///
+    /// # Errors
+    /// When `TX` cannot be read.
+    pub(super) async fn end_orphans(
+        &self,
+        ledger: &Ledger,
+        (partition, tenure): (u32, &Tenure),
+        mut is_due: impl FnMut(&str) -> bool,
     ) -> Result<bool, String> {
         for (name, target) in self.targets.in_databases() {
             let Some(database) = target.database().filter(|d| d.is_preparable()) else {
@@ -67,6 +85,7 @@ impl Coordinator {
                 let of_before =
                     |gid: &Gid<'_>| gid.partition == partition && Some(gid.epoch) < tenure.epoch();
                 if let Some(gid) = gid.filter(of_before)
+                    && is_due(gid.text)
                     && !self
                         .end_orphan(ledger, (target, &orphan, gid), tenure)
                         .await?
@@ -75,7 +94,6 @@ impl Coordinator {
                 }
             }
         }
-        self.forget(ledger).await;
         Ok(true)
     }
 

@@ -169,7 +169,8 @@ impl Transactions {
         let failed = |error: String| failed("read the log", &error);
         // One record of each: see `Ledger::unfinished`.
         let all = DeliverPolicy::All;
-        let reading = Reading::begin(&self.stream, "tx.log.>".to_owned(), all).await;
+        let subjects = vec!["tx.log.>".to_owned()];
+        let reading = Reading::begin(&self.stream, subjects, all).await;
         let (mut reading, mut entries) = (reading.map_err(failed)?, Vec::new());
         while let Some(entry) = reading.next().await.map_err(failed)? {
             entries.push(entry);
@@ -214,8 +215,8 @@ impl Transaction {
         Some(Self {
             summary: TransactionSummary::of(entry)?,
             changes: changes.collect(),
-        })
             taken_back: entry.record.head.transaction.as_ref()?.taken_back.clone(),
+        })
     }
 }
 

@@ -7,10 +7,10 @@ use crate::harness::{Ce, Running, check_law, eventually};
 use serde_json::json;
 use syncline::app::AppError;
 
-const TO: &str = r#"{ target = "table" }, { target = "second", operation = "append" }, { target = "entries", operation = "merge" }, { target = "messages" }"#;
+pub(super) const TO: &str = r#"{ target = "table" }, { target = "second", operation = "append" }, { target = "entries", operation = "merge" }, { target = "messages" }"#;
 
 /// What so many events leave, of which the last one carried `n`.
-fn after(n_events: u32, n: i64) -> Held {
+pub(super) fn after(n_events: u32, n: i64) -> Held {
     Held {
         n: Some(n),
         booked: 0,
@@ -20,7 +20,7 @@ fn after(n_events: u32, n: i64) -> Held {
     }
 }
 
-async fn check_clean(world: &World) {
+pub(super) async fn check_clean(world: &World) {
     assert_eq!(world.n_prepared().await, 0);
     let log = world.logged().await;
     assert!(!log.iter().any(|state| state == "PREPARING"), "{log:?}");

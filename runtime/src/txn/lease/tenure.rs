@@ -73,6 +73,11 @@ impl Tenure {
         self.inner.right.as_ref().map(|right| right.epoch)
     }
 
+    /// The time of the lease; none where there is none.
+    pub(in crate::txn) fn lease(&self) -> Option<Duration> {
+        self.inner.right.as_ref().map(|right| right.lease)
+    }
+
     /// Which share of the pipeline's events it is about, and how far their decisions were carried out;
     /// none where there is no lease.
     pub(in crate::txn) fn progress(&self) -> Option<(u32, &Progress)> {
