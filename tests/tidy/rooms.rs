@@ -72,7 +72,7 @@ const OUTSIDE: [(&str, &[&str]); 16] = [
             "cli/",
         ],
     ),
-    ("tokio_postgres", &["target/postgres/"]),
+    ("tokio_postgres", &["target/postgres/", "cli/bench/tables/"]),
     ("deadpool_postgres", &["target/postgres/"]),
     ("reqwest", &["target/http/"]),
     ("toml", &["config/", "cli/"]),

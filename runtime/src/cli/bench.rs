@@ -12,6 +12,7 @@ mod pipeline;
 mod place;
 mod rounds;
 mod streams;
+mod tables;
 
 // The code of the plugin `bench-json`, compiled natively for comparison.
 #[path = "../../../tests/guests/bench/json/src/transform.rs"]
@@ -29,7 +30,7 @@ use std::path::PathBuf;
 /// through a pipeline, in turns, each into a stream of its own. Then measures the latency at a
 /// fixed rate, the cost of one plugin call, the start, and the memory at rest. What a FILE or DIR
 /// is needed for is left out when it is not given.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
     /// The NATS server, JetStream enabled [default: one of its own, found on PATH, with its store
     /// in a temporary folder]
@@ -77,6 +78,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     plugins: Option<PathBuf>,
 
+    /// A PostgreSQL server where databases may be made, and transactions prepared, for pipelines into
+    /// tables
+    #[arg(long, value_name = "URL")]
+    postgres: Option<String>,
+
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -105,6 +111,7 @@ async fn measure(args: &Args, place: &Place, printer: &Printer) -> anyhow::Resul
     printer.note("calls ..");
     Box::pin(calls::measure(args, place, &mut figures)).await?;
     Box::pin(rounds::measure(args, place, printer, &mut figures)).await?;
+    Box::pin(tables::measure(args, place, printer, &mut figures)).await?;
     printer.note(&format!("latency at {} events per second ..", args.rate));
     Box::pin(latency::measure(args, place, &mut figures)).await?;
     Box::pin(hot::measure(args, place, printer, &mut figures)).await?;

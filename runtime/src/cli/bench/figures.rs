@@ -40,6 +40,18 @@ pub(super) struct Figures {
     pub(super) ratio_atomic: Option<f64>,
     /// Turns of events without effects: with `guarantee = "atomic"` against at-least-once before it.
     pub(super) ratio_atomic_idle: Option<f64>,
+    /// Events per second of an atomic pipeline into a table.
+    pub(super) postgres_eps: Option<f64>,
+    /// Events per second of a bare loop that writes the same rows, each in a transaction of its own.
+    pub(super) bare_postgres_eps: Option<f64>,
+    /// The pipeline's turns, each against the loop's before and after it.
+    pub(super) ratio_postgres: Option<f64>,
+    /// Events per second of an atomic pipeline into tables of two databases.
+    pub(super) two_databases_eps: Option<f64>,
+    /// Events per second of a bare loop that prepares in both and commits in both.
+    pub(super) bare_two_databases_eps: Option<f64>,
+    /// The pipeline's turns, each against the loop's before and after it.
+    pub(super) ratio_two_databases: Option<f64>,
     /// From event stored to effect stored, microseconds.
     pub(super) p50_us: Option<u64>,
     /// The same for the slowest of a hundred.

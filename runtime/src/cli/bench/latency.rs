@@ -89,6 +89,7 @@ pub(super) async fn histogram(
             true => &both,
             false => &one,
         },
+        tables: &[],
         is_idle: false,
     };
     let app = pipeline::build(place, flow.plugin, tracks, flow.promises).await?;

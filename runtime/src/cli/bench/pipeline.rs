@@ -33,6 +33,8 @@ pub(super) const ATOMIC: &str = r#"guarantee = "atomic""#;
 pub(super) struct Tracks<'a> {
     pub(super) source: &'a Track,
     pub(super) targets: &'a [&'a Track],
+    /// Databases with a table `orders`.
+    pub(super) tables: &'a [String],
     /// Whether none of them has an effect.
     pub(super) is_idle: bool,
 }
@@ -95,6 +97,13 @@ pub(super) async fn build(
         None => (String::new(), "[]"),
     };
     let (mut targets, mut to) = (String::new(), Vec::new());
+    for (number, url) in tracks.tables.iter().enumerate() {
+        targets += &format!(
+            "[targets.d{number}]\nkind = \"postgres\"\nurl = {url:?}\ntable = \"orders\"\n\
+             key = \"id\"\ncreate = true\n"
+        );
+        to.push(format!("{{ target = \"d{number}\" }}"));
+    }
     for (number, target) in tracks.targets.iter().enumerate() {
         let (subject, stream) = (target.subject("{key}"), &target.name);
         targets += &format!(

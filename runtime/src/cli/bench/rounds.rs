@@ -217,6 +217,7 @@ impl Turn<'_> {
         let tracks = Tracks {
             source: &self.source,
             targets,
+            tables: &[],
             is_idle,
         };
         let plugin = self.args.plugin.as_deref();
