@@ -45,16 +45,38 @@ on_failure = "park-key"
 
 const NOTHING: [u64; 0] = [];
 
-/// The same, with every event decided once.
-fn atomic() -> String {
-    PARKING.replace("at-least-once", "atomic")
+/// A target that nothing takes yet.
+fn unheard(target: &str) -> String {
+    format!("kind = \"subject\"\nsubject = \"{target}.{{key}}\"\n")
 }
 
-/// The configuration with a stream for what `target` is to take: with `atomic` it has to be named.
+/// One that can take nothing with `atomic`, which is known when an event is there.
+fn incapable(target: &str) -> String {
+    format!("kind = \"http\"\nurl = \"http://127.0.0.1:9/{target}/{{key}}\"\ncreate = false\n")
+}
+
+/// The same, with every event decided once.
+fn atomic() -> String {
+    let mut config = PARKING.replace("at-least-once", "atomic");
+    for target in ["late", "last"] {
+        config = config.replace(&unheard(target), &incapable(target));
+        let (route, appends) = (
+            format!("target = \"{target}\""),
+            format!("target = \"{target}\", operation = \"append\""),
+        );
+        config = config.replace(&route, &appends);
+    }
+    config
+}
+
+/// The configuration with a stream for what `target` is to take.
 fn mended(config: &str, target: &str) -> String {
-    let subject = format!("subject = \"{target}.{{key}}\"\n");
     let stream = format!("stream = \"{}\"\ncreate = true\n", target.to_uppercase());
-    config.replace(&subject, &[&subject, &*stream].concat())
+    let able = [unheard(target), stream].concat();
+    match config.contains(&incapable(target)) {
+        true => config.replace(&incapable(target), &able),
+        false => config.replace(&unheard(target), &able),
+    }
 }
 
 fn event(n: u32, key: &str, kind: &str) -> Ce {

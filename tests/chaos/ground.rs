@@ -4,6 +4,7 @@
 use super::servers::Servers;
 use super::settings::{Mode, Settings};
 use crate::harness::{Message, OutsideModule, Postgres, TestEnv};
+use bytes::Bytes;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ const N_PREPARED: u32 = 64;
 pub(super) struct Ground<'a> {
     env: &'a TestEnv,
     mode: Mode,
+    joins: bool,
     server: Option<Postgres>,
     /// One that is changed before the decision, or that reserves.
     module: Option<OutsideModule>,
@@ -30,6 +32,10 @@ pub(super) struct Held {
     pub(super) search: Vec<Value>,
     /// What `audit` has taken, in order.
     pub(super) audit: Vec<Value>,
+    /// What was written with decisions, in order, where anything is.
+    pub(super) feed: Option<Vec<Value>>,
+    /// How many events of each key the plugin has counted.
+    pub(super) counts: BTreeMap<String, u64>,
     /// The dead letters.
     pub(super) letters: Vec<Value>,
     /// The entities of `crm`.
@@ -72,6 +78,7 @@ impl<'a> Ground<'a> {
         Self {
             env,
             mode,
+            joins: settings.joins(),
             server,
             module,
         }
@@ -165,7 +172,13 @@ impl<'a> Ground<'a> {
                 _ => entities = Some(held.entities.into_iter().map(named_by_key).collect()),
             }
         }
+        let (feed, counts) = match self.joins {
+            true => (Some(self.feed().await), self.counts().await),
+            false => (None, BTreeMap::new()),
+        };
         Held {
+            feed,
+            counts,
             appended,
             entities,
             search: messages("SEARCH").await,
@@ -174,6 +187,24 @@ impl<'a> Ground<'a> {
             entries,
             open,
         }
+    }
+
+    async fn feed(&self) -> Vec<Value> {
+        let messages = self.env.messages("TX").await;
+        let feed = messages.iter();
+        let feed = feed.filter(|message| message.subject.starts_with("out.feed."));
+        feed.map(Message::json).collect()
+    }
+
+    async fn counts(&self) -> BTreeMap<String, u64> {
+        let prefix = "tx.state.p.probe.";
+        let kept = self.env.last_on("TX", &format!("{prefix}>")).await;
+        let count = |(subject, payload): (String, Bytes)| {
+            let key = subject.strip_prefix(prefix).unwrap().to_owned();
+            let count = std::str::from_utf8(&payload).unwrap().parse();
+            (key, count.unwrap())
+        };
+        kept.into_iter().map(count).collect()
     }
 
     async fn rows(&self, server: &Postgres) -> (Vec<Value>, BTreeMap<String, String>, Vec<String>) {

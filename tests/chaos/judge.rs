@@ -5,6 +5,7 @@ use super::ground::Held;
 use super::workload::{Fate, Planned};
 use crate::harness::{Message, TestEnv};
 use serde_json::Value;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// How many examples a report has of what is wrong.
@@ -29,6 +30,8 @@ struct Sourced {
     key: String,
     copy: u64,
     fate: Fate,
+    /// Whether something of it is written with its decision.
+    joins: bool,
 }
 
 /// What became of the events in one target: how often each is there.
@@ -37,8 +40,8 @@ type Seen = HashMap<String, u64>;
 /// Compares.
 pub(super) async fn judge(env: &TestEnv, held: &Held, planned: &[Planned]) -> Findings {
     let mut findings = Findings::default();
-    let fates: HashMap<&str, Fate> = planned.iter().map(|p| (p.id.as_str(), p.fate())).collect();
-    let sourced = sourced(&env.messages("SRC").await, &fates);
+    let by_id = planned.iter().map(|event| (event.id.as_str(), event));
+    let sourced = sourced(&env.messages("SRC").await, &by_id.collect());
     for event in planned {
         if !sourced.contains_key(&event.id) {
             findings.lost(format!("{} is not in the source", event.id));
@@ -48,12 +51,23 @@ pub(super) async fn judge(env: &TestEnv, held: &Held, planned: &[Planned]) -> Fi
     let audit = findings.effects("audit", &held.audit, &sourced);
     let appended = held.appended.as_ref();
     let appended = appended.map(|appended| findings.effects("api", appended, &sourced));
+    let feed = held.feed.as_ref();
+    let feed = feed.map(|feed| findings.effects("feed", feed, &sourced));
+    findings.counts(&held.counts, planned);
     let letters = findings.letters(&held.letters, &sourced);
     for (id, event) in &sourced {
         let (in_search, in_audit) = (search.contains_key(id), audit.contains_key(id));
         let in_api = appended.as_ref().map(|appended| appended.contains_key(id));
         if event.fate == Fate::Applied && in_api.is_some_and(|in_api| in_api != in_audit) {
             findings.torn(format!("{id}: in api: {in_api:?}, in audit: {in_audit}"));
+        }
+        let in_feed = feed.as_ref().map(|feed| feed.contains_key(id));
+        let in_step = event.joins && in_search;
+        if in_feed.is_some_and(|in_feed| in_feed != in_step) {
+            findings.torn(format!(
+                "{id}: in feed: {in_feed:?}, in search: {in_search}, to be in both: {}",
+                event.joins
+            ));
         }
         match event.fate {
             Fate::Applied if !in_search && !in_audit => {
@@ -77,17 +91,21 @@ pub(super) async fn judge(env: &TestEnv, held: &Held, planned: &[Planned]) -> Fi
     findings
 }
 
-fn sourced(messages: &[Message], fates: &HashMap<&str, Fate>) -> HashMap<String, Sourced> {
+fn sourced(
+    messages: &[Message],
+    planned: &HashMap<&str, &Planned>,
+) -> HashMap<String, Sourced> {
     let mut sourced = HashMap::new();
     for (position, message) in messages.iter().enumerate() {
         let data = message.json();
         let id = text(&data, "id");
-        let fate = fates[id.as_str()];
+        let planned = planned[id.as_str()];
         sourced.entry(id).or_insert_with(|| Sourced {
             position,
             key: text(&data, "key"),
             copy: data["copy"].as_u64().unwrap(),
-            fate,
+            fate: planned.fate(),
+            joins: planned.joins,
         });
     }
     sourced
@@ -131,6 +149,24 @@ impl Findings {
             }
         }
         seen
+    }
+
+    /// Each event that the plugin has counted is counted once.
+    fn counts(&mut self, counts: &BTreeMap<String, u64>, planned: &[Planned]) {
+        let mut expected: BTreeMap<&str, HashSet<&str>> = BTreeMap::new();
+        for event in planned.iter().filter(|event| event.is_counted()) {
+            expected.entry(&event.key).or_default().insert(&event.id);
+        }
+        for (key, events) in expected {
+            let n_events = u64::try_from(events.len()).unwrap();
+            let counted = counts.get(key).copied().unwrap_or_default();
+            let what = format!("{counted} of {n_events} events of {key} are counted");
+            match counted.cmp(&n_events) {
+                Ordering::Less => self.lost(what),
+                Ordering::Equal => {}
+                Ordering::Greater => self.duplicate(what),
+            }
+        }
     }
 
     fn letters(&mut self, letters: &[Value], sourced: &HashMap<String, Sourced>) -> Seen {

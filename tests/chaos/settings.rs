@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 /// How effects are made atomic, which depends on where they go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// `MODES=A`: streams and a bucket. The decision says it all.
+    /// `MODES=A`: streams and a bucket. The decision says it all; of every other event it is one write
+    /// with a message and plugin state.
     Records,
     /// `MODES=B`: a database and a stream. The database decides.
     Database,
@@ -123,6 +124,11 @@ impl Settings {
 }
 
 impl Settings {
+    /// Whether some events have effects, and state, that are written with the decision.
+    pub(super) fn joins(&self) -> bool {
+        self.guarantee == "atomic" && self.mode == Mode::Records
+    }
+
     /// Where configurations and logs of the runtimes go: `CHAOS_LOGS`, else what is gone afterwards.
     pub(super) fn logs(&self, folder: &Path) -> PathBuf {
         let named = self.logs.clone();

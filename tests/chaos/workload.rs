@@ -31,6 +31,8 @@ pub(super) struct Planned {
     pub(super) id: String,
     /// Ordering key.
     pub(super) key: String,
+    /// Whether something of it is written with its decision.
+    pub(super) joins: bool,
     /// 0, or which copy of an earlier event it is.
     pub(super) copy: u64,
     kind: Kind,
@@ -49,6 +51,7 @@ enum Kind {
 const CONFIG: &str = r#"
 [plugins.probe]
 path = "${PROBE}"
+grants = { state = true }
 
 TARGETS
 [targets.search]
@@ -75,6 +78,12 @@ pub(super) fn config(settings: &Settings, targets: &str) -> String {
     let mut config = CONFIG.replace("GUARANTEE", &settings.guarantee);
     config = config.replace("LEASE", &format!("{LEASE:?}"));
     config = config.replace("TARGETS", targets);
+    if settings.joins() {
+        let joined = format!("to = [{{ target = \"feed\", when = {{ type = \"{JOINED}\" }} }}, ");
+        config = config.replace("to = [", &joined) + FEED;
+    } else {
+        config = config.replace("grants = { state = true }\n", "");
+    }
     if settings.mode == Mode::Changes {
         let merged = "{ target = \"crm\", operation = \"merge\" }";
         config = config.replace("{ target = \"crm\" }", merged);
@@ -92,6 +101,17 @@ pub(super) fn config(settings: &Settings, targets: &str) -> String {
     config
 }
 
+/// The type of events of which something is written with the decision.
+const JOINED: &str = "joined";
+/// What that is, beside plugin state.
+const FEED: &str = r#"
+[targets.feed]
+kind = "subject"
+subject = "out.feed.{key}"
+stream = "TX"
+create = true
+"#;
+
 /// The events of a run, in the order in which they are published.
 pub(super) fn events(settings: &Settings) -> Vec<Planned> {
     let mut rng = Rng::with_seed(settings.seed);
@@ -107,6 +127,7 @@ pub(super) fn events(settings: &Settings) -> Vec<Planned> {
             None => Planned {
                 id: format!("e-{n}"),
                 key: format!("k-{}", rng.u64(0..n_keys)),
+                joins: settings.joins() && n % 2 == 0,
                 copy: 0,
                 kind: kind(&mut rng),
             },
@@ -135,6 +156,11 @@ impl Planned {
         }
     }
 
+    /// Whether the plugin's count of its key counts it, once.
+    pub(super) fn is_counted(&self) -> bool {
+        self.joins && self.fate() != Fate::Dead
+    }
+
     /// Where it is published.
     pub(super) fn subject(&self) -> String {
         format!("src.{}", self.key)
@@ -143,15 +169,23 @@ impl Planned {
     /// The message. One message id for each copy: the publisher may send it twice, and the source
     /// stream keeps one.
     pub(super) fn message(&self) -> Ce {
-        let steps: Value = match self.kind {
+        let mut steps: Value = match self.kind {
             Kind::Plain => json!([]),
             Kind::Transient => json!([{"do": "retry", "after_ms": 3, "before_attempt": 2}]),
             Kind::Dropped => json!([{"do": "drop"}]),
             Kind::Rejected => json!([{"do": "reject", "reason": "as planned"}]),
             Kind::Trapping => json!([{"do": "trap", "message": "as planned"}]),
         };
+        let count = json!({"do": "state", "op": "add", "key": self.key});
+        if let Some(steps) = steps.as_array_mut().filter(|_| self.joins) {
+            steps.insert(0, count);
+        }
         let data = json!({"id": self.id, "key": self.key, "copy": self.copy, "steps": steps});
         let id = format!("{}/{}", self.id, self.copy);
-        Ce::new(&self.id).data(data).header("Nats-Msg-Id", &id)
+        let event = Ce::new(&self.id).data(data).header("Nats-Msg-Id", &id);
+        match self.joins {
+            true => event.kind(JOINED),
+            false => event,
+        }
     }
 }

@@ -98,6 +98,8 @@ pub(super) async fn execute(args: &Args, printer: &Printer) -> anyhow::Result<Ex
         printer.json(&figures)?;
     } else {
         printer.table(&["figure", "value"], &figures.rows())?;
+        let head = ["events in flight", "joined_eps_by_in_flight", ""];
+        printer.table(&head, &figures.curve())?;
     }
     Ok(Exit::Fine)
 }

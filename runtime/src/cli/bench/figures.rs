@@ -5,6 +5,9 @@ use super::place::Place;
 use serde::Serialize;
 use serde_json::Value;
 
+/// The longest bar of a curve, in characters.
+const WIDTH: u32 = 40;
+
 /// Every figure; what was not measured is null.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Figures {
@@ -38,6 +41,12 @@ pub(super) struct Figures {
     pub(super) ratio_at_least_once_range: Option<(f64, f64)>,
     /// Those turns, each against the forwarder's before and after it.
     pub(super) ratio_atomic: Option<f64>,
+    /// Events per second where both effects are written with the decision, on `TX`.
+    pub(super) joined_eps: Option<f64>,
+    /// Those turns, each against the forwarder's before and after it.
+    pub(super) ratio_joined: Option<f64>,
+    /// Events per second then, by how many may be in flight.
+    pub(super) joined_eps_by_in_flight: Vec<(u32, f64)>,
     /// Turns of events without effects: with `guarantee = "atomic"` against at-least-once before it.
     pub(super) ratio_atomic_idle: Option<f64>,
     /// Events per second of an atomic pipeline into a table.
@@ -60,6 +69,10 @@ pub(super) struct Figures {
     pub(super) atomic_p50_us: Option<u64>,
     /// The same for the slowest of a hundred.
     pub(super) atomic_p99_us: Option<u64>,
+    /// From event stored to the second of two effects stored, where they are written with the decision.
+    pub(super) joined_p50_us: Option<u64>,
+    /// The same for the slowest of a hundred.
+    pub(super) joined_p99_us: Option<u64>,
     /// The same, of events without a hot key among them.
     pub(super) calm_p99_us: Option<f64>,
     /// The same, of those beside a hot key, over whose events the plugin takes 50 ms.
@@ -112,9 +125,25 @@ impl Figures {
         let row = |(name, value): (String, Value)| match value {
             Value::Null => vec![name, "-".to_owned()],
             Value::String(text) => vec![name, text],
+            // Drawn by itself.
+            Value::Array(points) if points.iter().all(Value::is_array) => {
+                vec![name, format!("{} points", points.len())]
+            }
             other => vec![name, other.to_string()],
         };
         figures.into_iter().map(row).collect()
+    }
+
+    /// Events per second over events in flight, a bar for each point.
+    pub(super) fn curve(&self) -> Vec<Vec<String>> {
+        let points = &self.joined_eps_by_in_flight;
+        let greatest = points.iter().map(|(_, rate)| *rate).fold(1.0, f64::max);
+        let row = |(in_flight, rate): &(u32, f64)| {
+            let is_reached = |block: &u32| f64::from(*block) / f64::from(WIDTH) <= rate / greatest;
+            let bar = (1..=WIDTH).filter(is_reached).map(|_| '█').collect();
+            vec![in_flight.to_string(), rate.to_string(), bar]
+        };
+        points.iter().map(row).collect()
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) async fn measure(
         seconds: SECONDS,
         promises: AT_LEAST_ONCE,
         has_two: false,
+        is_joined: false,
         hot,
     };
     let p99 = async |hot| {

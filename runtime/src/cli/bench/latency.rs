@@ -5,7 +5,6 @@ use super::figures::Figures;
 use super::pipeline::{self, Tracks};
 use super::place::{self, Place};
 use super::streams::{Track, order};
-use async_nats::jetstream::consumer::{DeliverPolicy, pull::OrderedConfig};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use hdrhistogram::Histogram;
@@ -36,6 +35,8 @@ pub(super) struct Flow<'a> {
     pub(super) promises: &'a str,
     /// Whether each event has an effect elsewhere before the one that is measured.
     pub(super) has_two: bool,
+    /// Whether its effects are written with its decision.
+    pub(super) is_joined: bool,
     /// Of how many events one is of the hot key, which is not measured; none: no event is.
     pub(super) hot: Option<u64>,
 }
@@ -54,6 +55,7 @@ pub(super) async fn measure(
         seconds: SECONDS,
         promises: pipeline::AT_LEAST_ONCE,
         has_two: false,
+        is_joined: false,
         hot: None,
     };
     let measured = Box::pin(histogram(args, place, &flow)).await?;
@@ -67,6 +69,13 @@ pub(super) async fn measure(
     let measured = Box::pin(histogram(args, place, &flow)).await?;
     figures.atomic_p50_us = Some(measured.value_at_quantile(0.5));
     figures.atomic_p99_us = Some(measured.value_at_quantile(0.99));
+    let flow = Flow {
+        is_joined: true,
+        ..flow
+    };
+    let measured = Box::pin(histogram(args, place, &flow)).await?;
+    figures.joined_p50_us = Some(measured.value_at_quantile(0.5));
+    figures.joined_p99_us = Some(measured.value_at_quantile(0.99));
     Ok(())
 }
 
@@ -80,8 +89,16 @@ pub(super) async fn histogram(
     flow: &Flow<'_>,
 ) -> anyhow::Result<Histogram<u64>> {
     let source = Track::lay(place, "live").await?;
-    let target = Track::lay(place, "effects").await?;
-    let first = Track::lay(place, "first_effects").await?;
+    let [target, first] = match flow.is_joined {
+        true => [
+            Track::lay_among_decisions(place, "effects").await?,
+            Track::lay_among_decisions(place, "first_effects").await?,
+        ],
+        false => [
+            Track::lay(place, "effects").await?,
+            Track::lay(place, "first_effects").await?,
+        ],
+    };
     let (both, one) = ([&first, &target], [&target]);
     let tracks = Tracks {
         source: &source,
@@ -131,7 +148,7 @@ async fn send(args: &Args, place: &Place, source: &Track, flow: &Flow<'_>) -> an
 async fn compare(source: &Track, target: &Track, n_events: u64) -> anyhow::Result<Histogram<u64>> {
     let mut stored = HashMap::new();
     let created = source.stream.cached_info().created.unix_timestamp_nanos();
-    let mut events = read(source).await?.take(usize::try_from(n_events)?);
+    let mut events = source.read().await?.take(usize::try_from(n_events)?);
     while let Some(message) = events.next().await {
         let message = message?;
         let place = message.info().map_err(|error| anyhow::anyhow!(error))?;
@@ -145,7 +162,7 @@ async fn compare(source: &Track, target: &Track, n_events: u64) -> anyhow::Resul
         }
     }
     let mut histogram = Histogram::<u64>::new(3)?;
-    let mut effects = read(target).await?.take(usize::try_from(n_events)?);
+    let mut effects = target.read().await?.take(usize::try_from(n_events)?);
     while let Some(message) = effects.next().await {
         let message = message?;
         let place = message.info().map_err(|error| anyhow::anyhow!(error))?;
@@ -158,13 +175,4 @@ async fn compare(source: &Track, target: &Track, n_events: u64) -> anyhow::Resul
     }
     anyhow::ensure!(stored.is_empty(), "{} events have no effect", stored.len());
     Ok(histogram)
-}
-
-async fn read(track: &Track) -> anyhow::Result<async_nats::jetstream::consumer::pull::Ordered> {
-    let all = OrderedConfig {
-        headers_only: true,
-        deliver_policy: DeliverPolicy::All,
-        ..OrderedConfig::default()
-    };
-    Ok(track.stream.create_consumer(all).await?.messages().await?)
 }

@@ -13,6 +13,8 @@ use super::{example, forwarder};
 const DEDUPE_ROUNDS: u32 = 3;
 const ATOMIC_ROUNDS: u32 = 3;
 const EXAMPLE_ROUNDS: u32 = 3;
+/// How many events may be in flight where each group of decisions is measured.
+const IN_FLIGHT: [u32; 6] = [1, 4, 16, 64, 256, 1_024];
 
 /// Both sides in turns, the forwarder first and last: each turn of the pipeline is compared with
 /// the forwarder's before and after it, each of the forwarder's with its next.
@@ -90,6 +92,7 @@ async fn compare_atomic(
         ratios.push(atomic.rate / f64::midpoint(before.rate, after.rate));
         before = after;
     }
+    compare_joined(turn, printer, figures).await?;
     for _ in 0..turn.args.rounds.min(ATOMIC_ROUNDS) {
         let without = turn.idle(AT_LEAST_ONCE).await?;
         let with = turn.idle(ATOMIC).await?;
@@ -101,6 +104,37 @@ async fn compare_atomic(
     figures.atomic_eps = median(&rates).map(f64::round);
     figures.ratio_atomic = median(&ratios).map(|ratio| rounded(ratio, 3));
     figures.ratio_atomic_idle = median(&idle).map(|ratio| rounded(ratio, 3));
+    Ok(())
+}
+
+/// The forwarder and an atomic pipeline whose two effects are written with the decision, in turns; then the
+/// pipeline alone with fewer and more events in flight, which is what a group of decisions is made of.
+async fn compare_joined(
+    turn: &Turn<'_>,
+    printer: &Printer,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let (mut rates, mut ratios) = (Vec::new(), Vec::new());
+    let mut before = turn.forwarder().await?;
+    for _ in 0..turn.args.rounds.min(ATOMIC_ROUNDS) {
+        let joined = turn.joined(ATOMIC, turn.args.events).await?;
+        let after = turn.forwarder().await?;
+        printer.note(&format!("written with the decision {joined}, forwarder {after}"));
+        rates.push(joined.rate);
+        ratios.push(joined.rate / f64::midpoint(before.rate, after.rate));
+        before = after;
+    }
+    figures.joined_eps = median(&rates).map(f64::round);
+    figures.ratio_joined = median(&ratios).map(|ratio| rounded(ratio, 3));
+    for in_flight in IN_FLIGHT {
+        let promises = format!("{ATOMIC}\nlimits = {{ events = {in_flight} }}");
+        // With few in flight each waits for a write of its own.
+        let n_events = turn.args.events.min(u64::from(in_flight) * 200);
+        let lap = turn.joined(&promises, n_events).await?;
+        printer.note(&format!("written with the decision, {in_flight} in flight: {lap}"));
+        let point = (in_flight, lap.rate.round());
+        figures.joined_eps_by_in_flight.push(point);
+    }
     Ok(())
 }
 
@@ -197,6 +231,29 @@ impl Turn<'_> {
         pipeline::forget(self.place).await?;
         self.check(first).await?;
         self.check(second).await?;
+        Ok(lap)
+    }
+
+    /// That of an atomic pipeline with two effects for each event, written with the decision.
+    async fn joined(&self, promises: &str, n_events: u64) -> anyhow::Result<Lap> {
+        let first = Track::lay_among_decisions(self.place, "joined").await?;
+        let second = Track::lay_among_decisions(self.place, "joined_too").await?;
+        let tracks = Tracks {
+            source: &self.source,
+            targets: &[&first, &second],
+            tables: &[],
+            is_idle: false,
+        };
+        let plugin = self.args.plugin.as_deref();
+        let carried = carry(self.place, plugin, tracks, n_events, promises);
+        let lap = Box::pin(carried).await?;
+        pipeline::forget(self.place).await?;
+        if n_events == self.args.events {
+            first.expect(n_events).await?;
+            second.expect(n_events).await?;
+        }
+        first.lift().await?;
+        second.lift().await?;
         Ok(lap)
     }
 

@@ -3,14 +3,18 @@
 use super::Args;
 use super::place::Place;
 use async_nats::jetstream::Context;
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::stream::{Config, StorageType, Stream};
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 use std::fmt::Write as _;
 use std::future::IntoFuture as _;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// The stream of decisions.
+const DECISIONS: &str = "TX";
 /// What every stream's name begins with.
 const PREFIX: &str = "BENCH_SYNCLINE_";
 /// Acknowledgements that may be outstanding while a stream is filled.
@@ -24,6 +28,8 @@ pub(super) struct Track {
     pub(super) stream: Stream,
     context: Context,
     subjects: String,
+    /// Whether the stream holds other things as well.
+    is_shared: bool,
 }
 
 impl Track {
@@ -52,7 +58,26 @@ impl Track {
             stream,
             context,
             subjects,
+            is_shared: false,
         })
+    }
+
+    /// A part of the stream of decisions, empty even if an earlier run left something there.
+    ///
+    /// # Errors
+    /// When there is no such stream: a pipeline has to have run.
+    pub(super) async fn lay_among_decisions(place: &Place, name: &str) -> anyhow::Result<Self> {
+        let context = place.jetstream();
+        let stream = context.get_stream(DECISIONS).await?;
+        let track = Self {
+            name: DECISIONS.to_owned(),
+            stream,
+            context,
+            subjects: format!("syncline.bench.{name}."),
+            is_shared: true,
+        };
+        track.stream.purge().filter(track.subject("*")).await?;
+        Ok(track)
     }
 
     /// The subject of `key`.
@@ -86,7 +111,7 @@ impl Track {
     pub(super) async fn expect(&self, n_messages: u64) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let held = self.stream.get_info().await?.state.messages;
+            let held = self.n_messages().await?;
             if held == n_messages {
                 return Ok(());
             }
@@ -98,6 +123,30 @@ impl Track {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    async fn n_messages(&self) -> anyhow::Result<u64> {
+        if !self.is_shared {
+            return Ok(self.stream.get_info().await?.state.messages);
+        }
+        let counts = self.stream.info_with_subjects(self.subject("*")).await?;
+        let counts: Vec<_> = counts.try_collect().await?;
+        let counts = counts.iter().map(|(_, count)| *count);
+        Ok(u64::try_from(counts.sum::<usize>())?)
+    }
+
+    /// Everything on it, from the beginning, without what it holds.
+    ///
+    /// # Errors
+    /// When the server does not give it.
+    pub(super) async fn read(&self) -> anyhow::Result<pull::Ordered> {
+        let all = pull::OrderedConfig {
+            headers_only: true,
+            deliver_policy: DeliverPolicy::All,
+            filter_subject: self.subject("*"),
+            ..pull::OrderedConfig::default()
+        };
+        Ok(self.stream.create_consumer(all).await?.messages().await?)
     }
 
     /// Waits until `consumer` has acknowledged the first `n_messages`.
@@ -121,6 +170,14 @@ impl Track {
 
     /// Takes the stream away again.
     pub(super) async fn lift(self) -> anyhow::Result<()> {
+        if self.is_shared {
+            self.stream.purge().filter(self.subject("*")).await?;
+            let mut config = self.stream.get_info().await?.config;
+            let own = self.subject("*");
+            config.subjects.retain(|subject| *subject != own);
+            self.context.update_stream(&config).await?;
+            return Ok(());
+        }
         self.context.delete_stream(&self.name).await?;
         Ok(())
     }
