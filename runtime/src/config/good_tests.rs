@@ -229,6 +229,27 @@ fn modules_are_read_and_their_headers_not_shown() {
 }
 
 #[test]
+fn a_module_that_reserves_says_where() {
+    let text = r#"
+        [targets.api]
+        kind = "http"
+        url = "https://crm.example.com/v2/{entity}/{key}"
+        level = "M3"
+        transactions = "https://crm.example.com/transactions/{transaction}"
+    "#;
+    let config = parse(text);
+    let Kind::Http(settings) = &config.targets[0].kind else {
+        panic!("{:?}", config.targets)
+    };
+    let transactions = settings.transactions.as_ref().map(ToString::to_string);
+    let expected = "https://crm.example.com/transactions/{transaction}";
+    assert_eq!(
+        (settings.level, transactions.as_deref()),
+        (Level::M3, Some(expected))
+    );
+}
+
+#[test]
 fn pipelines_are_read() {
     let config = parse(WHOLE);
     let customers = &config.pipelines[0];
