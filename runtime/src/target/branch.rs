@@ -9,7 +9,6 @@ use super::postgres::{Database, Settled, Step};
 use super::{Answer, Cause, Changed, Opened, Target, Undone};
 use crate::event::PlannedEffect;
 use std::pin::pin;
-use tokio::sync::SemaphorePermit;
 
 /// Who has the part.
 #[derive(Clone, Copy)]
@@ -72,15 +71,6 @@ impl Target {
                 std::ptr::eq(one, other)
             }
             _ => false,
-        }
-    }
-
-    /// Waits until one more transaction may be prepared, where there is a limit. To be held until that has
-    /// ended; whoever needs several asks for them in one order.
-    pub async fn slot(&self) -> Option<SemaphorePermit<'_>> {
-        match self.participant() {
-            Some(Participant::Database(database)) => database.slot().await,
-            Some(Participant::Module(_)) | None => None,
         }
     }
 

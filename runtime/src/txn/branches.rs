@@ -9,7 +9,9 @@ use super::record::{Branch, Part, Record, State};
 use super::{Applied, Coordinator, Tenure};
 use crate::event::PlannedEffect;
 use crate::fault::{self, Point};
+use crate::target::postgres::Database;
 use crate::target::{Answer, Changed, Undone};
+use std::sync::Arc;
 use tokio::sync::SemaphorePermit;
 use tracing::error;
 
@@ -62,14 +64,24 @@ impl Coordinator {
         }
     }
 
-    /// Waits until those who have branches of `parts` may prepare one more transaction each.
+    /// Waits until the databases of `parts` may prepare one more transaction each. Those of one server are
+    /// asked for together: when everybody had one of two, nobody would get the other.
     pub(super) async fn slots(&self, parts: &[Part<'_>]) -> Vec<SemaphorePermit<'_>> {
-        let mut slots = Vec::new();
-        for part in parts {
-            let Part::Branch(branch) = part else { continue };
-            if let Some(target) = self.targets.get(branch.target) {
-                slots.extend(target.slot().await);
+        let branches = parts.iter().filter_map(|part| match part {
+            Part::Branch(branch) => self.targets.get(branch.target)?.database(),
+            Part::Change(_) => None,
+        });
+        let mut wanted: Vec<(&Database, usize)> = Vec::new();
+        for database in branches.map(Arc::as_ref) {
+            let mut servers = wanted.iter_mut();
+            match servers.find(|(other, _)| other.shares_server(database)) {
+                Some((_, n_wanted)) => *n_wanted += 1,
+                None => wanted.push((database, 1)),
             }
+        }
+        let mut slots = Vec::new();
+        for (database, n_wanted) in wanted {
+            slots.extend(database.slots(n_wanted).await);
         }
         slots
     }

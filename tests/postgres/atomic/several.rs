@@ -258,6 +258,24 @@ async fn plugin_state_is_written_with_what_one_database_prepared() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_server_prepares_for_several_databases_is_counted_together() {
+    // Two events at a time; with more, one of them would be told that nothing more can be prepared.
+    let world = World::start(4).await;
+    let (env, config) = (&world.env, world.config(TO));
+    let runtime = env.run(&config).await;
+    let n_events = 60;
+    let events = (0..n_events).map(|n| {
+        let data = json!({"key": format!("k{n}"), "n": n});
+        ("src.a".to_owned(), Ce::new(n).data(data))
+    });
+    env.send_all(events).await;
+    let counts = runtime.settled("p", n_events).await;
+    assert_eq!((counts.done, counts.retries), (n_events, 0));
+    check_law(&runtime.drain().await);
+    check_clean(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_prepares_nothing_is_refused_where_it_may_have_to() {
     let world = World::start(0).await;
     let config = world.config(TO);

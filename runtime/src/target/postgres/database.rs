@@ -27,8 +27,8 @@ pub struct Database {
     place: String,
     /// How long a statement may take.
     timeout: Duration,
-    /// For the transactions that it can prepare at once, as it said.
-    slots: OnceCell<Slots>,
+    /// For the transactions that its server can prepare at once, in all databases, as it said.
+    slots: Arc<OnceCell<Slots>>,
 }
 
 /// A server refuses more prepared transactions than it was told to keep.
@@ -75,12 +75,17 @@ impl Databases {
             *connections = settings.connections.max(*connections);
             *longest = timeout.max(*longest);
         }
-        let open = |(identity, (connections, timeout))| {
-            let database = Database::new(&identity, connections, timeout);
-            (identity, database.map(Arc::new))
+        let mut servers: BTreeMap<String, Arc<OnceCell<Slots>>> = BTreeMap::new();
+        let mut open = |(identity, (connections, timeout))| {
+            let database = Database::new(&identity, connections, timeout).map(|mut database| {
+                let slots = servers.entry(database.server().to_owned());
+                database.slots = slots.or_default().clone();
+                Arc::new(database)
+            });
+            (identity, database)
         };
         Self {
-            by_identity: wanted.into_iter().map(open).collect(),
+            by_identity: wanted.into_iter().map(&mut open).collect(),
         }
     }
 
@@ -125,7 +130,7 @@ impl Database {
             pool,
             place,
             timeout,
-            slots: OnceCell::new(),
+            slots: Arc::default(),
         })
     }
 
@@ -133,6 +138,13 @@ impl Database {
     #[must_use]
     pub fn place(&self) -> &str {
         &self.place
+    }
+
+    /// Host and port.
+    fn server(&self) -> &str {
+        self.place
+            .split_once('/')
+            .map_or(&*self.place, |(server, _)| server)
     }
 
     /// How long a statement may take.
@@ -146,11 +158,19 @@ impl Database {
         self.slots.get().is_some_and(|slots| slots.n_all > 0)
     }
 
-    /// Waits until one more of our transactions may be prepared in it. To be held until that has ended;
-    /// whoever needs slots in several databases asks for them in one order.
-    pub async fn slot(&self) -> Option<SemaphorePermit<'_>> {
+    /// Whether one server keeps what both prepare.
+    #[must_use]
+    pub fn shares_server(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.slots, &other.slots)
+    }
+
+    /// Waits until so many more of our transactions may be prepared in it and in others of its server. To be
+    /// held until they have ended. Whoever needs several on one server asks for them together, and whoever
+    /// needs some on several asks in one order.
+    pub async fn slots(&self, n_wanted: usize) -> Option<SemaphorePermit<'_>> {
         let slots = self.slots.get().filter(|slots| slots.n_all > 0)?;
-        slots.free.acquire().await.ok()
+        let n_wanted = u32::try_from(n_wanted.min(slots.n_all)).ok()?;
+        slots.free.acquire_many(n_wanted).await.ok()
     }
 
     /// Asks what it can do.

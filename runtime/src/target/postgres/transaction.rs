@@ -165,13 +165,20 @@ impl Database {
             return Ok(Step::Refused(why.to_owned()));
         }
         let session = self.session().await?;
-        if is_prepared(&session, branch).await? {
-            session.give_back();
-            return Ok(Step::AlreadyDone);
-        }
-        let session = match self.begin(session, branch.name()).await? {
-            Ok(session) => session,
-            Err(step) => return Ok(step),
+        let session = match self.begin(session, branch.name()).await {
+            Ok(Ok(session)) => session,
+            Ok(Err(step)) => return Ok(step),
+            // Somebody holds the name: perhaps the transaction itself, prepared before.
+            Err(Stop::Fault(fault)) if fault.is(LOCK_NOT_AVAILABLE) => {
+                let session = self.session().await?;
+                let is_prepared = is_prepared(&session, branch).await?;
+                session.give_back();
+                return match is_prepared {
+                    true => Ok(Step::AlreadyDone),
+                    false => Err(fault.into()),
+                };
+            }
+            Err(stop) => return Err(stop),
         };
         if let Err(stop) = self.write(&session, work).await {
             session.roll_back().await;
