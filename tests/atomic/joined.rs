@@ -113,10 +113,13 @@ async fn nothing_is_written_with_a_decision_that_is_not_made() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_writes_more_than_fits_into_one_batch_is_refused_whole() {
     let env = TestEnv::start().await;
-    let patient = joined("").replace("grants =", "limits = { time = \"20s\", memory = \"256MiB\" }\ngrants =");
+    let patient = joined("").replace(
+        "grants =",
+        "limits = { time = \"20s\", memory = \"256MiB\" }\ngrants =",
+    );
     let runtime = env.run(&patient).await;
     let effects: Vec<_> = (0..1_000)
-        .map(|n| json!({"target": "left", "key": n.to_string(), "operation": "append"}))
+        .map(|n| json!({"target": "left", "key": n.to_string(), "payload": n}))
         .collect();
     let accept = json!({"do": "accept", "effects": effects});
     let large = Ce::new("1").data(json!({"key": "k", "steps": [accept]}));

@@ -91,10 +91,7 @@ pub(super) async fn judge(env: &TestEnv, held: &Held, planned: &[Planned]) -> Fi
     findings
 }
 
-fn sourced(
-    messages: &[Message],
-    planned: &HashMap<&str, &Planned>,
-) -> HashMap<String, Sourced> {
+fn sourced(messages: &[Message], planned: &HashMap<&str, &Planned>) -> HashMap<String, Sourced> {
     let mut sourced = HashMap::new();
     for (position, message) in messages.iter().enumerate() {
         let data = message.json();

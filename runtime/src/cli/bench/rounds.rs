@@ -119,7 +119,9 @@ async fn compare_joined(
     for _ in 0..turn.args.rounds.min(ATOMIC_ROUNDS) {
         let joined = turn.joined(ATOMIC, turn.args.events).await?;
         let after = turn.forwarder().await?;
-        printer.note(&format!("written with the decision {joined}, forwarder {after}"));
+        printer.note(&format!(
+            "written with the decision {joined}, forwarder {after}"
+        ));
         rates.push(joined.rate);
         ratios.push(joined.rate / f64::midpoint(before.rate, after.rate));
         before = after;
@@ -131,7 +133,9 @@ async fn compare_joined(
         // With few in flight each waits for a write of its own.
         let n_events = turn.args.events.min(u64::from(in_flight) * 200);
         let lap = turn.joined(&promises, n_events).await?;
-        printer.note(&format!("written with the decision, {in_flight} in flight: {lap}"));
+        printer.note(&format!(
+            "written with the decision, {in_flight} in flight: {lap}"
+        ));
         let point = (in_flight, lap.rate.round());
         figures.joined_eps_by_in_flight.push(point);
     }
