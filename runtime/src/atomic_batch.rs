@@ -25,6 +25,21 @@ pub struct Message {
     pub payload: Bytes,
 }
 
+impl Message {
+    /// Bytes that it is for the server, about.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, values)| {
+            let values = values.iter().map(|value| value.as_str().len() + 4);
+            values
+                .map(|value| AsRef::<str>::as_ref(name).len() + value)
+                .sum::<usize>()
+        });
+        self.subject.len() + self.payload.len() + headers.sum::<usize>()
+    }
+}
+
 /// Why a batch is not known to be stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {

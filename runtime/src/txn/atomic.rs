@@ -11,6 +11,16 @@ use super::state_locks::StateGuard;
 use super::{Applied, Coordinator, Setback, Tenure};
 use crate::event::{Envelope, Plan};
 use crate::fault::{self, Point};
+use tokio::sync::SemaphorePermit;
+
+/// What an event keeps from others for a while. No longer than it has to: carrying out may wait for a
+/// target that is away, and somebody else's turn to try it may wait for this.
+pub(super) struct Held<'a> {
+    /// State keys, until they are written with the decision: who waits for them need not fail there.
+    state: Option<StateGuard<'a>>,
+    /// Places for prepared transactions, until all are committed.
+    pub(super) slots: Vec<SemaphorePermit<'a>>,
+}
 
 impl Coordinator {
     /// Applies `plan` wholly or not at all, once.
@@ -21,15 +31,22 @@ impl Coordinator {
         tenure: &Tenure,
     ) -> Applied {
         if plan.is_empty() {
-            // Nothing to keep: it may be thought again.
-            return Applied::Done;
+            // Nothing to keep: it may be thought again. But its state may tell it of itself.
+            let may_be_done = !plan.reads.is_empty() && envelope.origin.maybe_seen;
+            return match may_be_done {
+                true => self.look_before(ledger, envelope, tenure).await,
+                false => None,
+            }
+            .unwrap_or(Applied::Done);
         }
         let (Some((partition, _)), Some(epoch)) = (tenure.progress(), tenure.epoch()) else {
             return Applied::Refused(Setback::at("TX", "there is no lease to decide under"));
         };
-        // Held until the state is written with the decision: what waits here need not fail there.
-        let _state = match self.hold_state(plan).await {
-            Ok(guard) => guard,
+        let mut held = match self.hold_state(plan).await {
+            Ok(state) => Held {
+                state,
+                slots: Vec::new(),
+            },
             Err(applied) => return applied,
         };
         let both = (plan, envelope);
@@ -46,10 +63,12 @@ impl Coordinator {
                 if let Some(applied) = self.look_before(ledger, envelope, tenure).await {
                     return applied;
                 }
-                Box::pin(self.apply_prepared(ledger, (&intent, log, envelope), tenure)).await
+                let all = (&intent, log, envelope);
+                Box::pin(self.apply_prepared(ledger, all, held, tenure)).await
             }
             None => {
-                self.decide_and_carry_out(ledger, (&intent, envelope), tenure)
+                let both = (&intent, envelope);
+                self.decide_and_carry_out(ledger, both, &mut held, tenure)
                     .await
             }
         }
@@ -85,6 +104,7 @@ impl Coordinator {
         &self,
         ledger: &Ledger,
         (intent, envelope): (&Intent, &Envelope),
+        held: &mut Held<'_>,
         tenure: &Tenure,
     ) -> Applied {
         let Some((_, progress)) = tenure.progress() else {
@@ -101,6 +121,7 @@ impl Coordinator {
         match decided.await {
             Decision::Made(sequence) => {
                 progress.floor.note(sequence);
+                held.state = None;
                 if record.head.state == State::Delegated {
                     fault::reach(Point::Begun).await;
                     let made = Box::pin(self.commit_delegated(ledger, intent, tenure)).await;
@@ -113,7 +134,11 @@ impl Coordinator {
                     }
                 }
                 fault::reach(Point::Decided).await;
-                if !self.carry_out(record, false, tenure).await {
+                if !self.commit_all(record, tenure).await {
+                    return Applied::Replaced;
+                }
+                held.slots.clear();
+                if !self.carry_out_rest(record, false, tenure).await {
                     return Applied::Replaced;
                 }
                 progress.floor.close(&open);

@@ -23,9 +23,17 @@ impl Coordinator {
         maybe_begun: bool,
         tenure: &Tenure,
     ) -> bool {
-        if !self.commit_all(record, tenure).await {
-            return false;
-        }
+        self.commit_all(record, tenure).await
+            && self.carry_out_rest(record, maybe_begun, tenure).await
+    }
+
+    /// The same of what databases have committed.
+    pub(super) async fn carry_out_rest(
+        &self,
+        record: &Record,
+        maybe_begun: bool,
+        tenure: &Tenure,
+    ) -> bool {
         let has_committed = record.branches().next().is_some();
         for (index, decided) in record.effects.iter().enumerate() {
             if index > 0 || has_committed {

@@ -106,11 +106,15 @@ async fn write_all(client: &Client, group: Vec<Waiting>) {
         let is_alone = group.len() == 1;
         match atomic_batch::publish(client, messages, PATIENCE).await {
             Ok(last) => {
-                let before = last - u64::try_from(n_messages).unwrap_or_default();
+                let n_messages = u64::try_from(n_messages).unwrap_or_default();
+                let before = last.saturating_sub(n_messages);
                 answer_stored(group, before);
             }
             Err(BatchError::Conflict(_)) if is_alone => answer(group, || Ok(Written::TooLate)),
-            Err(BatchError::Conflict(_) | BatchError::TooLarge(_)) if !is_alone => {
+            // One of them may be the reason, whatever it is; but not where nobody answers.
+            Err(BatchError::Conflict(_) | BatchError::TooLarge(_) | BatchError::Refused(_))
+                if !is_alone =>
+            {
                 let second = group.split_off(group.len() / 2);
                 // The earlier half is written first.
                 groups.extend([second, group]);

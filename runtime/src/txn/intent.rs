@@ -14,6 +14,9 @@ use std::sync::Arc;
 /// Room for what a decision says around a dead letter.
 const AROUND_LETTER: usize = 16 * 1_024;
 
+/// The longest subject, of what a server takes for a line of its protocol.
+const LONGEST_SUBJECT: usize = 3_000;
+
 /// A plan on its way to its decision.
 pub(super) struct Intent {
     /// What is written down before anything is done; none where nothing is before the decision.
@@ -171,6 +174,19 @@ impl Coordinator {
         if let Some(kept) = self.state.as_ref().filter(|_| !plan.writes.is_empty()) {
             let writes = kept.messages(&plan.reads, &plan.writes);
             joined.extend(writes.into_iter().flatten());
+        }
+        let fits = |message: &&Message| {
+            message.size() <= ledger.largest && message.subject.len() <= LONGEST_SUBJECT
+        };
+        if let Some(message) = joined.iter().find(|message| !fits(message)) {
+            let subject: String = message.subject.chars().take(100).collect();
+            let why = format!(
+                "what is to be written on `{subject}` has {} bytes, and a message there holds at most {} \
+                 (`max_payload` of the server), its subject {LONGEST_SUBJECT}",
+                message.size(),
+                ledger.largest
+            );
+            return Err(Applied::Refused(Setback::at("TX", &why)));
         }
         let largest = LARGEST - 1;
         if joined.len() > largest {

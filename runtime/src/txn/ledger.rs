@@ -68,6 +68,15 @@ impl Found {
         self.record.head.state == State::Aborted
     }
 
+    /// Whether it was decided in the partition of `record`, after another takeover.
+    pub(super) fn is_of_later_tenure(&self, record: &Record) -> bool {
+        let transaction = record.head.transaction.as_ref();
+        let begun = transaction.map(|begun| (begun.partition, begun.epoch));
+        self.decided_by()
+            .zip(begun)
+            .is_some_and(|(decided, begun)| decided.0 == begun.0 && decided.1 > begun.1)
+    }
+
     /// In which partition and under which ownership it was decided; none of a marker of `dedupe`.
     pub(super) fn decided_by(&self) -> Option<(u32, u64)> {
         let transaction = self.record.head.transaction.as_ref()?;

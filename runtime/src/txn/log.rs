@@ -22,6 +22,9 @@ pub(super) enum Fence {
     Decided(Box<Record>),
     /// It cannot be made any more.
     Fenced,
+    /// A later tenure of the same partition decided about the event. It had taken back what it found: this
+    /// record came after that, when nothing could be done for it any more.
+    Late,
     /// That is not for us to do any more.
     Replaced,
 }
@@ -80,7 +83,11 @@ impl Ledger {
             State::Heuristic => record.in_state(state),
             _ => record.ended(state),
         };
-        let (Some(subject), Ok(body)) = (self.log_of(record), ended.encode()) else {
+        // What somebody is to read must not keep it from being written.
+        let whole = ended.encode().ok();
+        let body = whole.filter(|body| body.len() <= self.largest);
+        let body = body.or_else(|| record.ended(state).without_reasons().encode().ok());
+        let (Some(subject), Some(body)) = (self.log_of(record), body) else {
             return true;
         };
         let kept = (state != State::Heuristic).then_some(KEPT);
@@ -159,6 +166,7 @@ impl Ledger {
         let ends = self.ends(&found, record.head.generation).await?;
         Ok(match (ends, found.record.gid() == record.gid()) {
             (true, true) => Err(Fence::Decided(Box::new(found.record))),
+            (true, false) if found.is_of_later_tenure(record) => Err(Fence::Late),
             // Decided otherwise: what is on its way for this one comes too late.
             (true, false) => Err(Fence::Fenced),
             (false, _) if found.is_aborted() && found.record.gid() == record.gid() => {

@@ -5,6 +5,7 @@
 //! The log record comes before the first of these, the decision after the last. Whoever finds a log
 //! record without a decision makes the decision impossible first, and then takes back what was done.
 
+use super::atomic::Held;
 use super::intent::Intent;
 use super::ledger::{Ledger, Waiting};
 use super::record::{Branch, Decided, Part, Record, State, TakenBack};
@@ -24,14 +25,15 @@ struct Obstacle {
 
 impl Coordinator {
     /// Does what `intent` does before its decision, decides, and carries out the rest.
-    pub(super) async fn apply_prepared(
-        &self,
+    pub(super) async fn apply_prepared<'a>(
+        &'a self,
         ledger: &Ledger,
         (intent, log, envelope): (&Intent, &Record, &Envelope),
+        mut held: Held<'a>,
         tenure: &Tenure,
     ) -> Applied {
         let parts = intent.parts();
-        let _slots = self.slots(&parts).await;
+        held.slots = self.slots(&parts).await;
         match ledger.begin(log, tenure).await {
             Ok(true) => {}
             Ok(false) => return Applied::Replaced,
@@ -43,7 +45,8 @@ impl Coordinator {
             Err(obstacle) => obstacle,
             Ok(()) => {
                 fault::reach(Point::Prepared).await;
-                let decided = self.decide_and_carry_out(ledger, (intent, envelope), tenure);
+                let both = (intent, envelope);
+                let decided = self.decide_and_carry_out(ledger, both, &mut held, tenure);
                 Obstacle {
                     n_made: parts.len(),
                     applied: decided.await,

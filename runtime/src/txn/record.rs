@@ -313,6 +313,11 @@ impl Record {
         }
     }
 
+    /// The same without what taking its parts back came to.
+    pub(super) fn without_reasons(self) -> Self {
+        self.taken_back(Vec::new())
+    }
+
     /// The event that it is about; none of a marker.
     pub(super) fn event(&self) -> Option<&EventId> {
         self.head.transaction.as_ref().map(|t| &t.event.id)

@@ -4,7 +4,7 @@
 use super::ledger::{Found, Ledger, Waiting};
 use super::log::Fence;
 use super::reading::{Entry, Reading};
-use super::record::{Record, State};
+use super::record::{Part, Record, State};
 use super::{Coordinator, Tenure};
 use crate::fault::{self, Point};
 use async_nats::jetstream::consumer::DeliverPolicy;
@@ -102,6 +102,12 @@ impl Coordinator {
             Fence::Fenced => {
                 let all = (record, &*record.parts());
                 self.abort(ledger, all, tenure).await.is_some()
+            }
+            Fence::Late => {
+                // What was prepared under its name, if it was, nobody else ends.
+                let mut parts = record.parts();
+                parts.retain(|part| matches!(part, Part::Branch(_)));
+                self.abort(ledger, (record, &parts), tenure).await.is_some()
             }
             Fence::Replaced => false,
         };

@@ -65,22 +65,24 @@ impl TxStream {
         })
     }
 
-    /// Sees to it that a message can replace the earlier ones of its subject: a stream that an earlier
-    /// version made does not let it.
+    /// Sees to it that a message can replace the earlier ones of its subject, and that messages can be
+    /// written together: a stream that an earlier version made does not let them.
     ///
     /// # Errors
     /// When JetStream refuses or does not answer.
     pub(super) async fn allow_rollups(&self) -> Result<(), String> {
         let found = &self.stream.cached_info().config;
-        if found.allow_rollup {
+        if found.allow_rollup && found.allow_atomic_publish {
             return Ok(());
         }
         let allowing = stream::Config {
             allow_rollup: true,
+            allow_atomic_publish: true,
             ..found.clone()
         };
         let updated = self.context.update_stream(&allowing).await;
-        let updated = updated.map_err(|error| format!("setting `allow_rollup_hdrs`: {error}"));
+        let updated = updated
+            .map_err(|error| format!("setting `allow_rollup_hdrs` and `allow_atomic`: {error}"));
         updated.map(drop)
     }
 
