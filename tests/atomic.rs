@@ -93,6 +93,10 @@ async fn an_event_has_its_effects_in_every_target_once() {
     check_law(&runtime.drain().await);
     assert_eq!(held(&env).await, (2, 2, Some(2)));
     assert_eq!(env.n_messages_on("TX", "tx.done.p.>").await, 2);
+    let messages = env.messages("TX").await;
+    let checkpoint = messages.iter().rfind(|m| m.subject == "tx.relay.p.0");
+    let kept = checkpoint.unwrap().header("Nats-TTL");
+    assert_eq!(kept, Some("604800s"), "as long as the decisions");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

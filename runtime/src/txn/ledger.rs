@@ -323,21 +323,25 @@ impl Ledger {
         let Ok(body) = serde_json::to_vec(&checkpoint) else {
             return;
         };
+        // It goes when what it covers has gone. To replace the earlier ones on a subject the server looks
+        // through all blocks of the stream, which holds the decisions of days.
+        let kept = Some(self.horizon);
         let written = self
             .stream
-            .roll_up(&subject, saved.sequence, body.into(), None);
+            .replace(&subject, saved.sequence, body.into(), kept);
         match in_time(written).await {
             Ok(Written::At(sequence)) => {
                 (saved.sequence, saved.position) = (sequence, checkpoint.through);
             }
             // It may be there, or somebody has taken over.
-            Ok(Written::TooLate) => {
-                if let Ok(Some((sequence, found))) = self.checkpoint(partition).await
-                    && found.epoch == checkpoint.epoch
-                {
+            Ok(Written::TooLate) => match self.checkpoint(partition).await {
+                Ok(Some((sequence, found))) if found.epoch == checkpoint.epoch => {
                     (saved.sequence, saved.position) = (sequence, found.through);
                 }
-            }
+                // It has expired: there was nothing to do for so long.
+                Ok(None) => saved.sequence = 0,
+                Ok(Some(_)) | Err(_) => {}
+            },
             Err(error) => tracing::debug!(pipeline = %self.pipeline, %error, "no checkpoint"),
         }
     }
