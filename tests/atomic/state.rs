@@ -124,10 +124,13 @@ async fn state_written_before_the_pipeline_was_atomic_is_said_to_be_unused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn state_that_is_larger_than_the_server_takes_is_refused_and_nothing_waits_for_it() {
-    let env = TestEnv::with_server_settings("max_payload: 65536").await;
+    let env = TestEnv::with_server_settings("max_payload: 262144").await;
     let runtime = env.run(&config()).await;
-    let large = "x".repeat(64_600);
-    let put = json!([{"do": "state", "op": "put", "key": "large", "value": large}]);
+    let large = "x".repeat(261_300);
+    let put = json!([
+        {"do": "state", "op": "put", "key": "large", "value": large},
+        {"do": "drop"}
+    ]);
     env.send("src.a", &event(1, "k", &put)).await;
     env.send("src.a", &event(2, "k", &json!([add("n")]))).await;
     let counts = runtime.settled("p", 2).await;
@@ -136,5 +139,5 @@ async fn state_that_is_larger_than_the_server_takes_is_refused_and_nothing_waits
     assert_eq!(stored(&env, "large").await, None);
     assert_eq!(stored(&env, "n").await.as_deref(), Some("1"));
     let why = &env.letters().await[0].error;
-    assert!(why.contains("`tx.state.p.probe.large` has 64"), "{why}");
+    assert!(why.contains("`tx.state.p.probe.large` has 261"), "{why}");
 }

@@ -63,12 +63,6 @@ impl Target {
         Promise::None(why.to_owned())
     }
 
-    /// Whether an entity says which effect has changed it.
-    #[must_use]
-    pub fn signs_changes(&self) -> bool {
-        matches!(self.kind, Opened::Kv(_))
-    }
-
     /// The message that `planned` is, where it is written with the decision and kept for `horizon`.
     #[must_use]
     pub fn message(

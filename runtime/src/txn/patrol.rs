@@ -2,9 +2,7 @@
 //! its database was away.
 
 use super::ledger::Ledger;
-use super::record::Record;
 use super::{Coordinator, Tenure};
-use crate::target::Target;
 use std::collections::BTreeSet;
 use std::mem;
 use std::time::Duration;
@@ -53,9 +51,6 @@ impl Coordinator {
         };
         let epochs = epoch.saturating_sub(TENURES)..epoch;
         for record in ledger.unfinished_of(partition, epochs).await? {
-            if !self.tells_its_own(&record) {
-                continue;
-            }
             if is_due(record.gid().unwrap_or_default()) && !self.end(ledger, &record, tenure).await
             {
                 return Ok(());
@@ -64,21 +59,6 @@ impl Coordinator {
         self.end_orphans(ledger, (partition, tenure), is_due)
             .await
             .map(drop)
-    }
-}
-
-impl Coordinator {
-    /// Whether what was changed for `record` can be told from what an event at work changes in the same way.
-    /// Where it cannot, the next takeover ends it, when no event is at work.
-    fn tells_its_own(&self, record: &Record) -> bool {
-        let mut changes = record
-            .effects
-            .iter()
-            .filter(|decided| decided.image.is_some());
-        changes.all(|decided| {
-            let target = self.targets.get(&decided.planned.target);
-            target.is_some_and(Target::signs_changes)
-        })
     }
 }
 

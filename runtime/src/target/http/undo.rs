@@ -160,8 +160,6 @@ impl Http {
                 let url = self.url_of(effect).map_err(ReadError::Invalid)?;
                 match self.look(&url).await? {
                     now if image.becomes(effect, &now) => Acted::Done,
-                    // Ours may lie under theirs.
-                    _ if is_doubtful => Acted::Unknown(why),
                     _ => Acted::Conflict(why),
                 }
             }
