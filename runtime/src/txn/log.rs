@@ -10,6 +10,7 @@ use crate::event::EventId;
 use crate::fault::{self, Promise};
 use async_nats::jetstream::consumer::DeliverPolicy;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -224,17 +225,39 @@ impl Ledger {
     }
 
     async fn unfinished_on(&self, subjects: Vec<String>) -> Result<Vec<Record>, String> {
-        // One record of each: closing replaces the one before. A consumer of the last of each subject
-        // stops for ever at those that expire while it reads (nats-server 2.15.1).
+        // A consumer of the last of each subject stops for ever at those that expire while it reads
+        // (nats-server 2.15.1).
         let all = DeliverPolicy::All;
         let mut reading = Reading::begin(&self.stream, subjects, all).await?;
-        let mut unfinished = Vec::new();
+        // The last record of each counts: a server that was killed may have forgotten that the last one
+        // replaced those before.
+        let (mut unfinished, mut forgotten) = (BTreeMap::new(), BTreeMap::new());
         while let Some(entry) = reading.next().await? {
             if entry.record.head.state == State::Preparing {
-                unfinished.push(entry.record);
+                unfinished.insert(entry.subject, (entry.sequence, entry.record));
+            } else if unfinished.remove(&entry.subject).is_some() {
+                forgotten.insert(entry.subject, (entry.sequence, entry.record));
             }
         }
-        Ok(unfinished)
+        for (subject, (sequence, record)) in forgotten {
+            self.close_again(&subject, sequence, &record).await?;
+        }
+        let mut in_order: Vec<_> = unfinished.into_values().collect();
+        in_order.sort_by_key(|(sequence, _)| *sequence);
+        Ok(in_order.into_iter().map(|(_, record)| record).collect())
+    }
+
+    /// Replaces what lies before the closing record at `sequence`, before that expires.
+    async fn close_again(
+        &self,
+        subject: &str,
+        sequence: u64,
+        record: &Record,
+    ) -> Result<(), String> {
+        let body = record.encode().map_err(|error| error.to_string())?;
+        let kept = (record.head.state != State::Heuristic).then_some(KEPT);
+        let written = self.stream.roll_up(subject, sequence, body, kept);
+        in_time(written).await.map(drop)
     }
 
     fn log_of(&self, record: &Record) -> Option<String> {
