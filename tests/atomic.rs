@@ -6,6 +6,7 @@ mod state;
 
 use crate::cli::in_dir;
 use crate::harness::{Ce, PARTS, Process, TestEnv, check_law, eventually};
+use async_nats::HeaderMap;
 use async_nats::jetstream::kv::Config;
 use serde_json::{Value, json};
 
@@ -393,4 +394,37 @@ fn a_person_ends_it(env: &TestEnv) {
         "{}",
         again.whole()
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_ended_stays_so_where_the_server_forgot_that_its_record_was_replaced() {
+    let env = TestEnv::start().await;
+    let source = env.stream("SRC", &["src.>"]).await;
+    let crm = env.bucket("crm").await;
+    crm.put("k", r#"{"n":0}"#.into()).await.unwrap();
+    env.send("src.a", &event("1", 1)).await;
+    die_at(&env, &two_merges(), "prepared").await;
+    let begun = env.last_on("TX", "tx.log.>").await;
+    source.purge().await.unwrap();
+    let wake = async |id: &str| {
+        let runtime = env.run(&two_merges()).await;
+        let other = Ce::new(id).data(json!({"key": "other", "n": 1}));
+        env.send("src.a", &other).await;
+        runtime.settled("p", 1).await;
+        check_law(&runtime.drain().await);
+    };
+    wake("2").await;
+    let subject = begun[0].0.clone();
+    let closed = env.last_on("TX", &subject).await;
+    // As after a kill of the server: both lie there again.
+    for (subject, payload) in [begun, closed].concat() {
+        env.publish(&subject, HeaderMap::new(), payload).await;
+    }
+    crm.put("k", r#"{"n":7}"#.into()).await.unwrap();
+    wake("3").await;
+    assert_eq!(env.entry("crm", "k").await.unwrap(), json!({"n": 7}));
+    let last = env.last_on("TX", &subject).await;
+    let record = String::from_utf8_lossy(&last[0].1).into_owned();
+    assert!(record.contains(r#""state":"ABORTED""#), "{record}");
+    assert_eq!(env.n_messages_on("TX", &subject).await, 1);
 }
