@@ -2,7 +2,7 @@
 //! is on its way, until it has ended.
 
 use super::ledger::{Ledger, Waiting};
-use super::reading::Reading;
+use super::reading::{Entry, Reading};
 use super::record::{Record, State};
 use super::stream::{Written, in_time};
 use super::{Setback, Tenure};
@@ -28,6 +28,26 @@ pub(super) enum Fence {
     Late,
     /// That is not for us to do any more.
     Replaced,
+}
+
+/// Records of the log by subject, each with its position: of each transaction the last one counts.
+#[derive(Default)]
+struct Log {
+    unfinished: BTreeMap<String, (u64, Record)>,
+    /// Closed, while the record before is there as well: a server that was killed may have forgotten that it
+    /// was replaced.
+    forgotten: BTreeMap<String, (u64, Record)>,
+}
+
+impl Log {
+    fn add(&mut self, entry: Entry) {
+        let read = (entry.sequence, entry.record);
+        if read.1.head.state == State::Preparing {
+            self.unfinished.insert(entry.subject, read);
+        } else if self.unfinished.remove(&entry.subject).is_some() {
+            self.forgotten.insert(entry.subject, read);
+        }
+    }
 }
 
 impl Ledger {
@@ -198,10 +218,19 @@ impl Ledger {
     /// When the log cannot be read to its end.
     pub(super) async fn unfinished(&self, partition: u32) -> Result<Vec<Record>, String> {
         let subjects = format!("tx.log.{}.{partition}.>", self.pipeline);
-        self.unfinished_on(vec![subjects]).await
+        // A consumer of the last of each subject stops for ever at those that expire while it reads
+        // (nats-server 2.15.1).
+        let mut reading = Reading::begin(&self.stream, subjects, DeliverPolicy::All).await?;
+        let mut log = Log::default();
+        while let Some(entry) = reading.next().await? {
+            log.add(entry);
+        }
+        self.open_of(log).await
     }
 
-    /// Those that were begun in tenures of these epochs.
+    /// Those that were begun in tenures of these epochs. Without a consumer: this is asked again and again,
+    /// and one that has been left looks at each message that is written for half a minute more, on several
+    /// subjects for milliseconds (nats-server 2.15.1).
     ///
     /// # Errors
     /// When the log cannot be read to its end.
@@ -210,39 +239,28 @@ impl Ledger {
         partition: u32,
         epochs: Range<u64>,
     ) -> Result<Vec<Record>, String> {
-        // As `Ledger::new_gid` makes them.
-        let of_epoch = |epoch| {
-            format!(
+        let mut log = Log::default();
+        for epoch in epochs {
+            // As `Ledger::new_gid` makes them.
+            let of_epoch = format!(
                 "tx.log.{}.{partition}.*.{partition}.{epoch}.*",
                 self.pipeline
-            )
-        };
-        let subjects: Vec<_> = epochs.map(of_epoch).collect();
-        match subjects.is_empty() {
-            true => Ok(Vec::new()),
-            false => self.unfinished_on(subjects).await,
-        }
-    }
-
-    async fn unfinished_on(&self, subjects: Vec<String>) -> Result<Vec<Record>, String> {
-        // A consumer of the last of each subject stops for ever at those that expire while it reads
-        // (nats-server 2.15.1).
-        let all = DeliverPolicy::All;
-        let mut reading = Reading::begin(&self.stream, subjects, all).await?;
-        // The last record of each counts: a server that was killed may have forgotten that the last one
-        // replaced those before.
-        let (mut unfinished, mut forgotten) = (BTreeMap::new(), BTreeMap::new());
-        while let Some(entry) = reading.next().await? {
-            if entry.record.head.state == State::Preparing {
-                unfinished.insert(entry.subject, (entry.sequence, entry.record));
-            } else if unfinished.remove(&entry.subject).is_some() {
-                forgotten.insert(entry.subject, (entry.sequence, entry.record));
+            );
+            let mut next = 1;
+            while let Some(entry) = Entry::first_from(&self.stream, &of_epoch, next).await? {
+                next = entry.sequence + 1;
+                log.add(entry);
             }
         }
-        for (subject, (sequence, record)) in forgotten {
+        self.open_of(log).await
+    }
+
+    /// What of it has not ended, in the order in which it began.
+    async fn open_of(&self, log: Log) -> Result<Vec<Record>, String> {
+        for (subject, (sequence, record)) in log.forgotten {
             self.close_again(&subject, sequence, &record).await?;
         }
-        let mut in_order: Vec<_> = unfinished.into_values().collect();
+        let mut in_order: Vec<_> = log.unfinished.into_values().collect();
         in_order.sort_by_key(|(sequence, _)| *sequence);
         Ok(in_order.into_iter().map(|(_, record)| record).collect())
     }

@@ -14,7 +14,7 @@ const QUIET: Duration = Duration::from_millis(500);
 /// A reading that goes on.
 pub(super) struct Reading {
     stream: TxStream,
-    subjects: Vec<String>,
+    subjects: String,
     messages: pull::Ordered,
     pending: u64,
     /// Where the last record lay.
@@ -31,13 +31,14 @@ pub(super) struct Entry {
 }
 
 impl Reading {
-    /// Begins to read what one of `subjects` matches.
+    /// Begins to read what `subjects` match. The server looks at all that comes later with the eyes of the
+    /// consumer for a while after that: for what is asked again and again there is [`Entry::first_from`].
     ///
     /// # Errors
     /// When the server does not say.
     pub(super) async fn begin(
         stream: &TxStream,
-        subjects: Vec<String>,
+        subjects: String,
         deliver_policy: DeliverPolicy,
     ) -> Result<Self, String> {
         let reached = match deliver_policy {
@@ -45,7 +46,7 @@ impl Reading {
             _ => 0,
         };
         let config = pull::OrderedConfig {
-            filter_subjects: subjects.clone(),
+            filter_subject: subjects.clone(),
             deliver_policy,
             ..Default::default()
         };
@@ -77,7 +78,8 @@ impl Reading {
                 // What expires meanwhile has been counted, and never comes.
                 Err(_) => {
                     let next = self.reached + 1;
-                    if !has_from(&self.stream, &self.subjects, next).await? {
+                    let more = self.stream.first_from(&self.subjects, next);
+                    if in_time(more).await?.is_none() {
                         return Ok(None);
                     }
                 }
@@ -95,14 +97,27 @@ impl Reading {
     }
 }
 
-/// Whether something lies on one of `subjects` from this position on.
-async fn has_from(stream: &TxStream, subjects: &[String], position: u64) -> Result<bool, String> {
-    for subjects in subjects {
-        if in_time(stream.has_from(subjects, position)).await? {
-            return Ok(true);
-        }
+impl Entry {
+    /// The first record that `subjects` match at `position` or after it.
+    ///
+    /// # Errors
+    /// When the server does not say, or what lies there is no record.
+    pub(super) async fn first_from(
+        stream: &TxStream,
+        subjects: &str,
+        position: u64,
+    ) -> Result<Option<Self>, String> {
+        let Some(message) = in_time(stream.first_from(subjects, position)).await? else {
+            return Ok(None);
+        };
+        let record = Record::decode(&message.payload);
+        Ok(Some(Self {
+            sequence: message.sequence,
+            at: message.time,
+            record: record.map_err(|error| failed(&format!("{}: {error}", message.subject)))?,
+            subject: message.subject.to_string(),
+        }))
     }
-    Ok(false)
 }
 
 fn failed(error: &dyn Display) -> String {

@@ -43,7 +43,7 @@ impl Coordinator {
             start_sequence: through + 1,
         };
         let subjects = format!("tx.done.{}.>", ledger.pipeline);
-        let mut decisions = Reading::begin(&ledger.stream, vec![subjects], later).await?;
+        let mut decisions = Reading::begin(&ledger.stream, subjects, later).await?;
         let (mut reached, mut n_open) = (through, 0_u64);
         while let Some(Entry {
             sequence, record, ..

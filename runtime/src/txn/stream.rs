@@ -141,17 +141,21 @@ impl TxStream {
         last_message(&self.stream, is_direct, subject).await
     }
 
-    /// Whether a message that `subjects` match lies at this position or after it.
+    /// The first message that `subjects` match at this position or after it, as the stream's leader has it.
     ///
     /// # Errors
     /// When the server does not say.
-    pub(super) async fn has_from(&self, subjects: &str, position: u64) -> Result<bool, String> {
+    pub(super) async fn first_from(
+        &self,
+        subjects: &str,
+        position: u64,
+    ) -> Result<Option<StreamMessage>, String> {
         let found = self
             .stream
             .get_first_raw_message_by_subject(subjects, position);
         match found.await {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
+            Ok(message) => Ok(Some(message)),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(error.to_string()),
         }
     }

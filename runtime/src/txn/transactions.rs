@@ -169,7 +169,7 @@ impl Transactions {
         let failed = |error: String| failed("read the log", &error);
         // One record of each: see `Ledger::unfinished`.
         let all = DeliverPolicy::All;
-        let subjects = vec!["tx.log.>".to_owned()];
+        let subjects = "tx.log.>".to_owned();
         let reading = Reading::begin(&self.stream, subjects, all).await;
         let (mut reading, mut entries) = (reading.map_err(failed)?, Vec::new());
         while let Some(entry) = reading.next().await.map_err(failed)? {
