@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Config, NoTls, Row};
+use tokio_postgres::{Config, NoTls, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// A value for a statement.
@@ -244,6 +244,20 @@ impl Session {
     fn client(&self) -> Result<&Object, Fault> {
         let gone = || Fault::new(Meaning::NotNow, "the connection was given back");
         self.client.as_ref().ok_or_else(gone)
+    }
+
+    /// A statement that the session knows from then on.
+    pub(super) async fn prepared(&self, text: &str) -> Result<Statement, Fault> {
+        Ok(self.client()?.prepare_cached(text).await?)
+    }
+
+    /// Runs one of them. It is sent when this is polled first.
+    pub(super) async fn execute(
+        &self,
+        statement: &Statement,
+        values: &[Value<'_>],
+    ) -> Result<(), Fault> {
+        Ok(self.client()?.execute(statement, values).await.map(drop)?)
     }
 
     /// How many rows it changed.

@@ -3,6 +3,8 @@
 //! Every write takes note, in the same transaction, of the source and sequence that caused it, so that
 //! a redelivery never takes a row back to an earlier state and appends no record twice.
 
+mod at_once;
+mod barrier;
 mod catalog;
 mod config;
 mod database;
@@ -118,10 +120,9 @@ impl Postgres {
     ) -> Result<Answer, Fault> {
         let seen = Seen::new(&self.table, effect, cause);
         let text = &self.table.statements().seen;
-        let (begun, noted) =
-            futures::join!(session.plainly("BEGIN"), seen.run(&session, text, row));
-        begun?;
-        if noted? == 0 {
+        // Without it the note would be committed by itself.
+        session.plainly("BEGIN").await?;
+        if seen.run(&session, text, row).await? == 0 {
             session.roll_back().await;
             return Ok(Answer::Applied);
         }

@@ -161,20 +161,46 @@ impl Table {
         cells
     }
 
+    /// The row of an effect, as far as it can be one on this table.
+    fn fitting(&self, effect: &Effect) -> Result<String, Answer> {
+        let row = self.is_for(effect).and_then(|()| self.row(effect));
+        row.map_err(Answer::Refused)
+    }
+
+    /// The statement that does an effect whatever is there.
+    fn blind(&self, effect: &Effect) -> Option<&str> {
+        match (effect.operation, &effect.precondition) {
+            (Operation::Upsert, None) => Some(&self.statements.upsert),
+            (Operation::Delete, None) => Some(&self.statements.delete),
+            (Operation::Append, _) => Some(&self.statements.append),
+            _ => None,
+        }
+    }
+
+    /// What does an effect without asking what is there, and its row; none where that has to be asked.
+    ///
+    /// # Errors
+    /// The answer to an effect that can be none on this table.
+    pub(super) fn blindly(&self, effect: &Effect) -> Result<Option<(&str, String)>, Answer> {
+        let Some(text) = self.blind(effect) else {
+            return Ok(None);
+        };
+        self.fitting(effect).map(|row| Some((text, row)))
+    }
+
     /// Puts an effect into the transaction that `session` is in.
     pub(super) async fn write(&self, session: &Session, effect: &Effect) -> Result<Written, Fault> {
-        let row = match self.is_for(effect).and_then(|()| self.row(effect)) {
+        let row = match self.fitting(effect) {
             Ok(row) => row,
-            Err(why) => return Ok(Written::Not(Answer::Refused(why))),
+            Err(answer) => return Ok(Written::Not(answer)),
         };
-        let blind = match (effect.operation, &effect.precondition) {
-            (Operation::Upsert, None) => &self.statements.upsert,
-            (Operation::Delete, None) => &self.statements.delete,
-            (Operation::Append, _) => &self.statements.append,
-            _ => return self.write_on_row(session, effect, &row).await,
-        };
-        session.run(blind, &[&row]).await?;
-        Ok(Written::Done)
+        match self.blind(effect) {
+            None => self.write_on_row(session, effect, &row).await,
+            Some(text) => {
+                session.run(text, &[&row]).await?;
+                Ok(Written::Done)
+            }
+        }
     }
 
     async fn write_on_row(

@@ -9,9 +9,7 @@
 use super::config::literal;
 use super::database::{Database, Session, Value};
 use super::fault::{Fault, Meaning};
-use super::table::{Table, Written};
-use crate::fault::{self, Promise};
-use crate::target::{Answer, Branch, Opened, Work};
+use crate::target::{Answer, Branch, Work};
 use std::time::Duration;
 
 /// What became of a step.
@@ -59,9 +57,6 @@ pub struct Orphan {
 
 const COMMITTED: &str = "c";
 
-/// Nothing comes out when the name is taken.
-const BAR: &str = "\
-    INSERT INTO syncline_meta.barrier (name, state) VALUES ($1::text, 'c') ON CONFLICT DO NOTHING";
 const GIVE_UP: &str = "\
     INSERT INTO syncline_meta.barrier (name, state) VALUES ($1::text, 'a') ON CONFLICT DO NOTHING";
 const STATE: &str = "SELECT state::text FROM syncline_meta.barrier WHERE name = $1::text";
@@ -77,7 +72,7 @@ const FORGET: &str = "\
     LIMIT 20000)";
 
 /// How often a step begins again that somebody else got in the way of.
-const ROUNDS: usize = 3;
+pub(super) const ROUNDS: usize = 3;
 /// There is no such prepared transaction.
 const UNDEFINED_OBJECT: &str = "42704";
 /// The name of a prepared transaction is in use.
@@ -134,17 +129,7 @@ impl Database {
     }
 
     async fn try_commit_alone(&self, branch: &Branch, work: &[Work<'_>]) -> Result<Step, Stop> {
-        let session = self.session().await?;
-        let session = match self.begin(session, branch.name()).await? {
-            Ok(session) => session,
-            Err(step) => return Ok(step),
-        };
-        if let Err(stop) = self.write(&session, work).await {
-            session.roll_back().await;
-            return Err(stop);
-        }
-        session.plainly("COMMIT").await?;
-        session.give_back();
+        self.transact(branch.name(), work, "COMMIT").await??;
         Ok(Step::Done)
     }
 }
@@ -164,10 +149,8 @@ impl Database {
                        the server above 0";
             return Ok(Step::Refused(why.to_owned()));
         }
-        let session = self.session().await?;
-        let session = match self.begin(session, branch.name()).await {
-            Ok(Ok(session)) => session,
-            Ok(Err(step)) => return Ok(step),
+        let end = format!("PREPARE TRANSACTION {}", literal(branch.name()));
+        let ended = match self.transact(branch.name(), work, &end).await {
             // Somebody holds the name: perhaps the transaction itself, prepared before.
             Err(Stop::Fault(fault)) if fault.is(LOCK_NOT_AVAILABLE) => {
                 let session = self.session().await?;
@@ -178,18 +161,10 @@ impl Database {
                     false => Err(fault.into()),
                 };
             }
-            Err(stop) => return Err(stop),
+            ended => ended?,
         };
-        if let Err(stop) = self.write(&session, work).await {
-            session.roll_back().await;
-            return Err(stop);
-        }
-        let text = format!("PREPARE TRANSACTION {}", literal(branch.name()));
-        match session.plainly(&text).await {
-            Ok(()) => {
-                session.give_back();
-                Ok(Step::Done)
-            }
+        match ended {
+            Ok(()) => Ok(Step::Done),
             // Another attempt at the same was faster.
             Err(fault) if fault.is(DUPLICATE_OBJECT) => Ok(Step::AlreadyDone),
             Err(fault) if fault.is(OUT_OF_MEMORY) => Ok(Step::Away(fault.text)),
@@ -331,61 +306,6 @@ impl Database {
 }
 
 impl Database {
-    /// Opens a transaction that holds the barrier; or says why there is none.
-    async fn begin(&self, session: Session, name: &str) -> Result<Result<Session, Step>, Stop> {
-        if fault::breaks(Promise::Barrier) {
-            session.plainly("BEGIN").await?;
-            return Ok(Ok(session));
-        }
-        for _ in 0..ROUNDS {
-            let name: [Value<'_>; 1] = [&name];
-            let (begun, barred) = futures::join!(session.plainly("BEGIN"), session.run(BAR, &name));
-            begun?;
-            if barred? == 1 {
-                return Ok(Ok(session));
-            }
-            session.plainly("ROLLBACK").await?;
-            let row = session.one(STATE, &name).await?;
-            let step = match row.and_then(|row| row.try_get::<_, String>(0).ok()) {
-                Some(state) if state == COMMITTED => Step::AlreadyDone,
-                Some(_) => Step::Aborted("it was given up before".to_owned()),
-                // Whoever held it has taken it back.
-                None => continue,
-            };
-            session.give_back();
-            return Ok(Err(step));
-        }
-        let why = "others begin and take back the same transaction".to_owned();
-        Ok(Err(Step::Unknown(why)))
-    }
-
-    async fn write(&self, session: &Session, work: &[Work<'_>]) -> Result<(), Stop> {
-        for one in work {
-            let table = self.table_of(one)?;
-            let name = &one.planned.target;
-            let place = || format!("target `{name}`, table `{}`", table.name());
-            let written = table.write(session, &one.planned.effect).await;
-            match written.map_err(|fault| fault.at(&place()))? {
-                Written::Done => {}
-                Written::Not(answer) => return Err(Stop::Said(answer.into())),
-            }
-        }
-        Ok(())
-    }
-
-    fn table_of<'a>(&self, work: &Work<'a>) -> Result<&'a Table, Stop> {
-        match &work.target.kind {
-            Opened::Postgres(target) if std::ptr::eq(&raw const **target.database(), self) => {
-                Ok(target.table())
-            }
-            _ => Err(Stop::Said(Step::Refused(format!(
-                "target `{}` is no table of the database `{}`",
-                work.planned.target,
-                self.place()
-            )))),
-        }
-    }
-
     /// Ends what takes longer than so many effects may.
     async fn within<T>(
         &self,
@@ -415,7 +335,7 @@ async fn given_up(session: &Session, name: &str) -> Result<Settled, Fault> {
 }
 
 /// Whether `name` is committed; none: nothing is known of it.
-async fn state(session: &Session, name: &str) -> Result<Option<bool>, Fault> {
+pub(super) async fn state(session: &Session, name: &str) -> Result<Option<bool>, Fault> {
     let row = session.one(STATE, &[&name]).await?;
     let state = row.and_then(|row| row.try_get::<_, String>(0).ok());
     Ok(state.map(|state| state == COMMITTED))
