@@ -2,6 +2,7 @@
 
 mod core;
 mod joined;
+mod replays;
 mod state;
 
 use crate::cli::in_dir;

@@ -6,7 +6,7 @@ use super::at_least_once::of_state_error;
 use super::intent::Intent;
 use super::ledger::{Decision, Found, Ledger};
 use super::markers::MarkerError;
-use super::record::State;
+use super::record::{Ended, State};
 use super::state_locks::StateGuard;
 use super::{Applied, Coordinator, Setback, Tenure};
 use crate::event::{Envelope, Plan};
@@ -151,7 +151,9 @@ impl Coordinator {
             }
             Decision::Before(found) => {
                 progress.doubt.renew();
-                if !self.follow(&found, tenure).await {
+                if let Some(found) = found
+                    && !self.follow(&found, tenure).await
+                {
                     return Applied::Replaced;
                 }
                 progress.floor.close(&open);
@@ -186,16 +188,15 @@ impl Coordinator {
         let Some(found) = found else {
             return Ok(false);
         };
-        let ends = ledger.ends(&found, origin.generation).await;
-        match ends.map_err(|cause| failed(&cause))? {
-            true => {
-                if let Some((_, progress)) = tenure.progress() {
-                    progress.doubt.renew();
-                }
-                Ok(self.follow(&found, tenure).await)
-            }
-            false => Ok(false),
+        let ended = ledger.ended(&found, origin.generation).await;
+        let ended = ended.map_err(|cause| failed(&cause))?;
+        if let Ended::No(_) = ended {
+            return Ok(false);
         }
+        if let Some((_, progress)) = tenure.progress() {
+            progress.doubt.renew();
+        }
+        Ok(ended == Ended::Before || self.follow(&found, tenure).await)
     }
 
     /// Carries out a decision that was found, unless that has been done; false when the tenure ends

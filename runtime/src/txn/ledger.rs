@@ -5,7 +5,7 @@ use super::groups::Groups;
 use super::lease::Tenure;
 use super::markers::MarkerError;
 use super::progress::{Progress, Saved};
-use super::record::{self, Record, State};
+use super::record::{self, Ended, Record, State};
 use super::stream::{STREAM, TxStream, Written, in_time};
 use crate::atomic_batch::Message;
 use crate::event::Origin;
@@ -48,8 +48,8 @@ pub struct Ledger {
 pub(super) enum Decision {
     /// It is made: it lies at this position, and nobody can make another.
     Made(u64),
-    /// Another was made before.
-    Before(Box<Found>),
+    /// Another was made before; none: and replaced by an attempt at a later generation.
+    Before(Option<Box<Found>>),
     /// What is to be written with it rests on what is not so any more: nothing is written.
     Overtaken,
     /// It is not for us to make any more.
@@ -135,7 +135,7 @@ impl Ledger {
     /// long it takes: as long as it is not known to be there or not, nothing else may be done.
     pub(super) async fn decide(
         &self,
-        (record, body): (&Record, Bytes),
+        (record, mut body): (&Record, Bytes),
         joined: &[Message],
         origin: &Origin,
         tenure: &Tenure,
@@ -161,10 +161,13 @@ impl Ledger {
             };
             match looked {
                 // Nothing stands in the way of the decision itself.
-                Ok(Ok(last)) if is_known && last == expected && !joined.is_empty() => {
+                Ok(Ok((last, _))) if is_known && last == expected && !joined.is_empty() => {
                     return Decision::Overtaken;
                 }
-                Ok(Ok(last)) => (expected, is_known) = (last, true),
+                Ok(Ok((last, ended))) => {
+                    (expected, is_known) = (last, true);
+                    body = replacing(record, ended).unwrap_or(body);
+                }
                 Ok(Err(decision)) => return decision,
                 Err(error) => {
                     let attempted = format!("cannot write the decision {subject}");
@@ -176,14 +179,15 @@ impl Ledger {
         }
     }
 
-    /// What stands in the way of a decision: the sequence that it has to replace, or a decision.
+    /// What stands in the way of a decision: the sequence that it has to replace, and the last generation that
+    /// has ended; or a decision.
     async fn look(
         &self,
         record: &Record,
         origin: &Origin,
-    ) -> Result<Result<u64, Decision>, String> {
+    ) -> Result<Result<(u64, Option<u32>), Decision>, String> {
         let Some(found) = self.find(origin.id.as_str()).await? else {
-            return Ok(Ok(0));
+            return Ok(Ok((0, None)));
         };
         if found.record.gid() == record.gid() {
             // Whoever has the lease now may have made it impossible.
@@ -192,10 +196,11 @@ impl Ledger {
                 false => Decision::Made(found.sequence),
             }));
         }
-        match self.ends(&found, origin.generation).await? {
-            true => Ok(Err(Decision::Before(Box::new(found)))),
-            false => Ok(Ok(found.sequence)),
-        }
+        Ok(match self.ended(&found, origin.generation).await? {
+            Ended::Here => Err(Decision::Before(Some(Box::new(found)))),
+            Ended::Before => Err(Decision::Before(None)),
+            Ended::No(last) => Ok((found.sequence, last)),
+        })
     }
 
     async fn write(
@@ -236,20 +241,27 @@ impl Ledger {
         }))
     }
 
-    /// Whether what was found ends the event, in this generation or a later one. Where a database
-    /// decides it is asked, and what it has not committed it never will.
+    /// Whether the event has ended, in this generation or a later one, by what was found.
     ///
     /// # Errors
     /// When that cannot be told now.
-    pub(super) async fn ends(&self, found: &Found, generation: u32) -> Result<bool, String> {
-        let record = &found.record;
-        let is_decided = match record.head.state {
-            State::Aborted => false,
-            State::Delegated if fault::breaks(Promise::Settle) => false,
-            State::Delegated => self.is_committed(record).await?,
-            _ => true,
-        };
-        Ok(is_decided && record.head.generation >= generation)
+    pub(super) async fn ended(&self, found: &Found, generation: u32) -> Result<Ended, String> {
+        let is_decided = self.is_decided(&found.record).await?;
+        Ok(found.record.head.ended(is_decided, generation))
+    }
+
+    /// Whether what a record says counts. Where a database decides it is asked, and what it has not committed
+    /// it never will.
+    ///
+    /// # Errors
+    /// When that cannot be told now.
+    pub(super) async fn is_decided(&self, record: &Record) -> Result<bool, String> {
+        match record.head.state {
+            State::Aborted => Ok(false),
+            State::Delegated if fault::breaks(Promise::Settle) => Ok(false),
+            State::Delegated => self.is_committed(record).await,
+            _ => Ok(true),
+        }
     }
 
     /// Whether the database that decides about `record` has committed it. When it has not it never will.
@@ -363,6 +375,12 @@ impl Ledger {
     fn checkpoints(&self, partition: u32) -> String {
         format!("tx.relay.{}.{partition}", self.pipeline)
     }
+}
+
+/// How `record` is written in the place of one that says that the event had ended before; none: as it is.
+fn replacing(record: &Record, ended: Option<u32>) -> Option<Bytes> {
+    ended?;
+    record.after_end(ended).encode().ok()
 }
 
 /// What has to succeed in the end is tried again after growing pauses, and said once.

@@ -3,7 +3,7 @@
 
 use super::ledger::{Ledger, Waiting};
 use super::reading::{Entry, Reading};
-use super::record::{Record, State};
+use super::record::{Ended, Record, State};
 use super::stream::{Written, in_time};
 use super::{Setback, Tenure};
 use crate::event::EventId;
@@ -147,9 +147,6 @@ impl Ledger {
             return Fence::Fenced;
         };
         let subject = self.subject(event.as_str());
-        let Ok(body) = record.ended(State::Aborted).encode() else {
-            return Fence::Fenced;
-        };
         let mut waiting = Waiting::default();
         loop {
             if !tenure.held().await {
@@ -157,10 +154,13 @@ impl Ledger {
             }
             let written = match self.stands(record, event).await {
                 Ok(Ok(_)) if fault::breaks(Promise::Fence) => return Fence::Fenced,
-                Ok(Ok(expected)) => {
+                Ok(Ok((expected, ended))) => {
+                    let aborted = record.ended(State::Aborted).after_end(ended);
+                    let Ok(body) = aborted.encode() else {
+                        return Fence::Fenced;
+                    };
                     let kept = Some(self.horizon);
-                    let written = self.stream.replace(&subject, expected, body.clone(), kept);
-                    in_time(written).await
+                    in_time(self.stream.replace(&subject, expected, body, kept)).await
                 }
                 Ok(Err(fence)) => return fence,
                 Err(error) => Err(error),
@@ -178,22 +178,24 @@ impl Ledger {
         }
     }
 
-    /// How it stands with the decision for `record`: what has to be replaced so that none is made, or that
-    /// nothing has to be.
-    async fn stands(&self, record: &Record, event: &EventId) -> Result<Result<u64, Fence>, String> {
+    /// How it stands with the decision for `record`: what has to be replaced so that none is made, and the last
+    /// generation that has ended; or that nothing has to be.
+    async fn stands(
+        &self,
+        record: &Record,
+        event: &EventId,
+    ) -> Result<Result<(u64, Option<u32>), Fence>, String> {
         let Some(found) = self.find(event.as_str()).await? else {
-            return Ok(Ok(0));
+            return Ok(Ok((0, None)));
         };
-        let ends = self.ends(&found, record.head.generation).await?;
-        Ok(match (ends, found.record.gid() == record.gid()) {
-            (true, true) => Err(Fence::Decided(Box::new(found.record))),
-            (true, false) if found.is_of_later_tenure(record) => Err(Fence::Late),
+        let is_same = found.record.gid() == record.gid();
+        Ok(match self.ended(&found, record.head.generation).await? {
+            Ended::Here if is_same => Err(Fence::Decided(Box::new(found.record))),
+            Ended::Here | Ended::Before if found.is_of_later_tenure(record) => Err(Fence::Late),
             // Decided otherwise: what is on its way for this one comes too late.
-            (true, false) => Err(Fence::Fenced),
-            (false, _) if found.is_aborted() && found.record.gid() == record.gid() => {
-                Err(Fence::Fenced)
-            }
-            (false, _) => Ok(found.sequence),
+            Ended::Here | Ended::Before => Err(Fence::Fenced),
+            Ended::No(_) if found.is_aborted() && is_same => Err(Fence::Fenced),
+            Ended::No(last) => Ok((found.sequence, last)),
         })
     }
 

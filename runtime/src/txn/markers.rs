@@ -1,6 +1,6 @@
 //! Marks of events that ended, on the stream `TX`: what lets a second copy be known as one.
 
-use super::record::{Record, State};
+use super::record::{Ended, Record, State};
 use super::stream::{STREAM, TxStream};
 use crate::event::Origin;
 use crate::provision::Provision;
@@ -82,7 +82,8 @@ impl Markers {
         let record = Record::decode(&message.payload);
         let head = record.map_err(|error| failed(&attempted(), &error))?.head;
         let is_open = matches!(head.state, State::Aborted | State::Delegated);
-        Ok(!is_open && head.generation >= origin.generation)
+        let ended = head.ended(!is_open, origin.generation);
+        Ok(!matches!(ended, Ended::No(_)))
     }
 
     /// Keeps in mind how the event ended.

@@ -3,6 +3,7 @@
 //!
 //! A line of JSON, then the payloads one after the other as they are.
 
+mod ended;
 mod heads;
 mod taken_back;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use heads::{EffectHead, LetterHead};
 
+pub(super) use ended::Ended;
 pub use taken_back::TakenBack;
 
 /// How far an event or a transaction is.
@@ -95,6 +97,10 @@ pub(super) struct Head {
     pub(super) state: State,
     /// How often the event had been replayed.
     pub(super) generation: u32,
+    /// The last earlier generation in which the event had ended, where this record replaced one that said so:
+    /// whatever comes of this one, that one stays ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) ended_before: Option<u32>,
     /// Of a transaction that somebody had to end.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) resolution: Option<Resolution>,
@@ -189,6 +195,7 @@ impl Record {
             head: Head {
                 state,
                 generation: origin.generation,
+                ended_before: None,
                 resolution: None,
                 transaction: Some(transaction),
             },
@@ -277,6 +284,13 @@ impl Record {
             transaction.branches.clear();
         }
         ended
+    }
+
+    /// The same in the place of a record that says in which generation the event had ended last.
+    pub(super) fn after_end(&self, ended_before: Option<u32>) -> Self {
+        let mut later = self.clone();
+        later.head.ended_before = ended_before;
+        later
     }
 
     /// The same transaction in another state, with all that it is about.

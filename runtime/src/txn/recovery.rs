@@ -1,7 +1,7 @@
 //! At a takeover: what was decided and perhaps not carried out is carried out, before anything new is
 //! taken.
 
-use super::ledger::{Found, Ledger, Waiting};
+use super::ledger::{Ledger, Waiting};
 use super::log::Fence;
 use super::reading::{Entry, Reading};
 use super::record::{Part, Record, State};
@@ -53,9 +53,7 @@ impl Coordinator {
             let transaction = record.head.transaction.as_ref();
             if transaction.is_some_and(|transaction| transaction.partition == partition) {
                 n_open += 1;
-                let found = Found { sequence, record };
-                if ledger.ends(&found, 0).await?
-                    && !self.carry_out(&found.record, true, tenure).await
+                if ledger.is_decided(&record).await? && !self.carry_out(&record, true, tenure).await
                 {
                     return Ok(false);
                 }
