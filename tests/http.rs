@@ -2,6 +2,7 @@
 
 mod atomic;
 mod keys;
+mod late;
 mod outside;
 mod parts;
 mod undo;

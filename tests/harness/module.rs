@@ -169,6 +169,11 @@ impl Module {
         self.books().entities.get(path).map(|(version, _)| *version)
     }
 
+    /// Writes what it holds at a path, as somebody who is no client of it.
+    pub(crate) fn put(&self, path: &str, content: &str) {
+        self.books().set(path.to_owned(), Some(content.to_owned()));
+    }
+
     /// Every request so far.
     pub(crate) fn journal(&self) -> Vec<Entry> {
         self.books().journal.clone()

@@ -17,7 +17,7 @@ lease = "1s"
 retry = { attempts = 4, backoff = "10ms..50ms" }
 "#;
 
-fn config(module: &Module, level: &str) -> String {
+pub(super) fn config(module: &Module, level: &str) -> String {
     let parts = PARTS.replace(", state = true", "");
     let level = format!("level = \"{level}\"");
     [&parts, &*target(module, &level), PIPELINE].concat()
@@ -25,12 +25,12 @@ fn config(module: &Module, level: &str) -> String {
 
 const LEVELS: [&str; 2] = ["M1", "M2"];
 
-fn event(n: u32) -> Ce {
+pub(super) fn event(n: u32) -> Ce {
     Ce::new(n).data(json!({"key": "k", "n": n}))
 }
 
 /// The numbers in the module and the bucket, and how many messages there are.
-async fn held(env: &TestEnv, module: &Module) -> (Option<i64>, Option<i64>, u64) {
+pub(super) async fn held(env: &TestEnv, module: &Module) -> (Option<i64>, Option<i64>, u64) {
     let number = |value: Value| value["n"].as_i64();
     let entity = module.held("/v2/person/k");
     let entity = entity.and_then(|text| number(serde_json::from_str(&text).unwrap()));

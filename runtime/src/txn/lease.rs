@@ -10,6 +10,7 @@ mod members;
 mod presence;
 mod quota;
 mod record;
+mod takeovers;
 mod tenure;
 mod term;
 
@@ -26,6 +27,7 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use takeovers::Takeovers;
 use tenure::Right;
 use term::{Moment, Owner, Watch};
 use tokio::time::Instant;
@@ -177,17 +179,14 @@ impl Lease {
             Some((sequence, heartbeat)) => (sequence, Some(heartbeat)),
             None => (0, None),
         };
-        let record = match &heartbeat {
-            Some(heartbeat) => Some(LeaseRecord {
-                owner: heartbeat.owner.clone(),
-                epoch: heartbeat.epoch,
-            }),
-            None => self
-                .last(self.share.lease())
-                .await?
-                .map(|(_, record)| record),
+        let known = match &heartbeat {
+            Some(heartbeat) => Some((heartbeat.owner.clone(), heartbeat.epoch)),
+            None => {
+                let record = self.last::<LeaseRecord>(self.share.lease()).await?;
+                record.map(|(_, record)| (record.owner, record.epoch))
+            }
         };
-        let Some(LeaseRecord { owner, epoch }) = record else {
+        let Some((owner, epoch)) = known else {
             return Ok(Look::Free { sequence, epoch: 0 });
         };
         let state = self.state_of(&owner, heartbeat.as_ref()).await;
@@ -264,9 +263,9 @@ impl Lease {
             return Err(self.failed("take", &"there is no connection to NATS"));
         };
         let record = self.last::<LeaseRecord>(self.share.lease()).await?;
-        let (record_at, record_epoch) = match record {
-            Some((sequence, record)) => (sequence, record.epoch),
-            None => (0, 0),
+        let (record_at, record_epoch, mut takeovers) = match record {
+            Some((sequence, record)) => (sequence, record.epoch, record.takeovers_at(sequence)),
+            None => (0, 0, Takeovers::default()),
         };
         let epoch = epoch.max(record_epoch) + 1;
         let sent = Moment::now();
@@ -281,6 +280,7 @@ impl Lease {
         let record = LeaseRecord {
             owner: self.presence.id().to_owned(),
             epoch,
+            before: takeovers.clone(),
         };
         let subject = self.share.lease();
         let written = self.replace(&subject, record_at, &record, None).await?;
@@ -289,9 +289,11 @@ impl Lease {
         };
         info!(pipeline = %self.share.pipeline, partition = self.share.partition, epoch,
             "lease taken: this runtime is the active one");
+        // Whoever had it before has seen its time run out by then.
+        takeovers.add(epoch, sequence);
         let right = Arc::new(Right::new(
             (self.share.partition, epoch),
-            self.length,
+            (self.length, takeovers),
             self.presence.clone(),
             shutdown.child(),
         ));

@@ -1,7 +1,7 @@
 //! The log of transactions that change something before the decision, on `tx.log.PIPELINE.P.GID`: what
 //! is on its way, until it has ended.
 
-use super::ledger::{Ledger, Waiting};
+use super::ledger::{Found, Ledger, Waiting};
 use super::reading::{Entry, Reading};
 use super::record::{Ended, Record, State};
 use super::stream::{Written, in_time};
@@ -23,8 +23,8 @@ pub(super) enum Fence {
     Decided(Box<Record>),
     /// It cannot be made any more.
     Fenced,
-    /// A later tenure of the same partition decided about the event. It had taken back what it found: this
-    /// record came after that, when nothing could be done for it any more.
+    /// The record was written after a later tenure of its partition had begun, or that one decided about the event
+    /// once it had taken back what it found. Either way its runtime could do nothing for it any more.
     Late,
     /// That is not for us to do any more.
     Replaced,
@@ -33,19 +33,20 @@ pub(super) enum Fence {
 /// Records of the log by subject, each with its position: of each transaction the last one counts.
 #[derive(Default)]
 struct Log {
-    unfinished: BTreeMap<String, (u64, Record)>,
+    unfinished: BTreeMap<String, Found>,
     /// Closed, while the record before is there as well: a server that was killed may have forgotten that it
     /// was replaced.
-    forgotten: BTreeMap<String, (u64, Record)>,
+    forgotten: BTreeMap<String, Found>,
 }
 
 impl Log {
     fn add(&mut self, entry: Entry) {
-        let read = (entry.sequence, entry.record);
-        if read.1.head.state == State::Preparing {
-            self.unfinished.insert(entry.subject, read);
-        } else if self.unfinished.remove(&entry.subject).is_some() {
-            self.forgotten.insert(entry.subject, read);
+        let (subject, sequence, record) = (entry.subject, entry.sequence, entry.record);
+        let found = Found { sequence, record };
+        if found.record.head.state == State::Preparing {
+            self.unfinished.insert(subject, found);
+        } else if self.unfinished.remove(&subject).is_some() {
+            self.forgotten.insert(subject, found);
         }
     }
 }
@@ -141,8 +142,11 @@ impl Ledger {
         }
     }
 
-    /// Sees to it that no decision is made for `record`, unless one was.
-    pub(super) async fn fence(&self, record: &Record, tenure: &Tenure) -> Fence {
+    /// Sees to it that no decision is made for what was `begun`, unless one was.
+    pub(super) async fn fence(&self, begun: &Found, tenure: &Tenure) -> Fence {
+        let record = &begun.record;
+        let began_in = begun.decided_by();
+        let is_late = began_in.is_some_and(|(_, epoch)| tenure.came_late(epoch, begun.sequence));
         let Some(event) = record.event() else {
             return Fence::Fenced;
         };
@@ -154,6 +158,7 @@ impl Ledger {
             }
             let written = match self.stands(record, event).await {
                 Ok(Ok(_)) if fault::breaks(Promise::Fence) => return Fence::Fenced,
+                Ok(Ok(_) | Err(Fence::Fenced)) if is_late => return Fence::Late,
                 Ok(Ok((expected, ended))) => {
                     let aborted = record.ended(State::Aborted).after_end(ended);
                     let Ok(body) = aborted.encode() else {
@@ -203,22 +208,23 @@ impl Ledger {
     ///
     /// # Errors
     /// When the server does not say.
-    pub(super) async fn logged(&self, partition: u32, gid: &str) -> Result<Option<Record>, String> {
+    pub(super) async fn logged(&self, partition: u32, gid: &str) -> Result<Option<Found>, String> {
         let subject = format!("tx.log.{}.{partition}.{gid}", self.pipeline);
         let Some(message) = in_time(self.stream.last(&subject)).await? else {
             return Ok(None);
         };
         let record = Record::decode(&message.payload);
-        record
-            .map(Some)
-            .map_err(|error| format!("reading {subject}: {error}"))
+        Ok(Some(Found {
+            sequence: message.sequence,
+            record: record.map_err(|error| format!("reading {subject}: {error}"))?,
+        }))
     }
 
     /// The transactions of `partition` that have not ended.
     ///
     /// # Errors
     /// When the log cannot be read to its end.
-    pub(super) async fn unfinished(&self, partition: u32) -> Result<Vec<Record>, String> {
+    pub(super) async fn unfinished(&self, partition: u32) -> Result<Vec<Found>, String> {
         let subjects = format!("tx.log.{}.{partition}.>", self.pipeline);
         // A consumer of the last of each subject stops for ever at those that expire while it reads
         // (nats-server 2.15.1).
@@ -240,7 +246,7 @@ impl Ledger {
         &self,
         partition: u32,
         epochs: Range<u64>,
-    ) -> Result<Vec<Record>, String> {
+    ) -> Result<Vec<Found>, String> {
         let mut log = Log::default();
         for epoch in epochs {
             // As `Ledger::new_gid` makes them.
@@ -258,13 +264,13 @@ impl Ledger {
     }
 
     /// What of it has not ended, in the order in which it began.
-    async fn open_of(&self, log: Log) -> Result<Vec<Record>, String> {
-        for (subject, (sequence, record)) in log.forgotten {
+    async fn open_of(&self, log: Log) -> Result<Vec<Found>, String> {
+        for (subject, Found { sequence, record }) in log.forgotten {
             self.close_again(&subject, sequence, &record).await?;
         }
         let mut in_order: Vec<_> = log.unfinished.into_values().collect();
-        in_order.sort_by_key(|(sequence, _)| *sequence);
-        Ok(in_order.into_iter().map(|(_, record)| record).collect())
+        in_order.sort_by_key(|found| found.sequence);
+        Ok(in_order)
     }
 
     /// Replaces what lies before the closing record at `sequence`, before that expires.

@@ -50,9 +50,9 @@ impl Coordinator {
             before.contains(gid)
         };
         let epochs = epoch.saturating_sub(TENURES)..epoch;
-        for record in ledger.unfinished_of(partition, epochs).await? {
-            if is_due(record.gid().unwrap_or_default()) && !self.end(ledger, &record, tenure).await
-            {
+        for begun in ledger.unfinished_of(partition, epochs).await? {
+            let gid = begun.record.gid().unwrap_or_default();
+            if is_due(gid) && !self.end(ledger, &begun, tenure).await {
                 return Ok(());
             }
         }

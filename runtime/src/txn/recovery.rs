@@ -1,10 +1,10 @@
 //! At a takeover: what was decided and perhaps not carried out is carried out, before anything new is
 //! taken.
 
-use super::ledger::{Ledger, Waiting};
+use super::ledger::{Found, Ledger, Waiting};
 use super::log::Fence;
 use super::reading::{Entry, Reading};
-use super::record::{Part, Record, State};
+use super::record::{Part, State};
 use super::{Coordinator, Tenure};
 use crate::fault::{self, Point};
 use async_nats::jetstream::consumer::DeliverPolicy;
@@ -81,8 +81,8 @@ impl Coordinator {
         partition: u32,
         tenure: &Tenure,
     ) -> Result<bool, String> {
-        for record in ledger.unfinished(partition).await? {
-            if !self.end(ledger, &record, tenure).await {
+        for begun in ledger.unfinished(partition).await? {
+            if !self.end(ledger, &begun, tenure).await {
                 return Ok(false);
             }
         }
@@ -90,8 +90,9 @@ impl Coordinator {
     }
 
     /// Ends one of them; false when the tenure ends before.
-    pub(super) async fn end(&self, ledger: &Ledger, record: &Record, tenure: &Tenure) -> bool {
-        let is_done = match ledger.fence(record, tenure).await {
+    pub(super) async fn end(&self, ledger: &Ledger, begun: &Found, tenure: &Tenure) -> bool {
+        let record = &begun.record;
+        let is_done = match ledger.fence(begun, tenure).await {
             // It may have been decided after we looked at the decisions.
             Fence::Decided(decision) => {
                 self.carry_out(&decision, true, tenure).await

@@ -1,6 +1,6 @@
 //! What is left in databases of transactions that have ended, or that nothing else tells of.
 
-use super::ledger::Ledger;
+use super::ledger::{Found, Ledger};
 use super::record::{Record, State};
 use super::{Coordinator, Tenure};
 use crate::target::Target;
@@ -106,8 +106,9 @@ impl Coordinator {
         tenure: &Tenure,
     ) -> Result<bool, String> {
         let logged = ledger.logged(gid.partition, gid.text).await?;
-        if let Some(record) = logged.filter(|record| record.head.state == State::Preparing) {
-            return Ok(self.end(ledger, &record, tenure).await);
+        let is_open = |logged: &Found| logged.record.head.state == State::Preparing;
+        if let Some(begun) = logged.filter(is_open) {
+            return Ok(self.end(ledger, &begun, tenure).await);
         }
         let found = ledger.find(gid.event).await?;
         let is_decided =

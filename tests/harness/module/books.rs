@@ -219,7 +219,7 @@ impl Books {
     }
 
     /// Makes an entity what it is to be; none: it is gone.
-    fn set(&mut self, path: String, content: Option<String>) -> Said {
+    pub(super) fn set(&mut self, path: String, content: Option<String>) -> Said {
         self.n_versions += 1;
         let mut said = Said::with(200);
         match content {

@@ -1,5 +1,6 @@
 //! What lies on the stream `TX` for a lease.
 
+use super::takeovers::Takeovers;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -22,6 +23,18 @@ pub(super) struct Heartbeat {
 pub(super) struct LeaseRecord {
     pub(super) owner: String,
     pub(super) epoch: u64,
+    /// The takeovers before this one.
+    #[serde(default)]
+    pub(super) before: Takeovers,
+}
+
+impl LeaseRecord {
+    /// The takeovers up to this one, where the record lies at `position`.
+    pub(super) fn takeovers_at(self, position: u64) -> Takeovers {
+        let mut takeovers = self.before;
+        takeovers.add(self.epoch, position);
+        takeovers
+    }
 }
 
 /// One share of a pipeline's events.

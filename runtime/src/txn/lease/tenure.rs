@@ -1,6 +1,7 @@
 //! The right to act while a lease is held.
 
 use super::presence::Presence;
+use super::takeovers::Takeovers;
 use super::term::{Moment, Term};
 use crate::shutdown::Shutdown;
 use crate::txn::progress::Progress;
@@ -30,6 +31,7 @@ pub(super) struct Right {
     partition: u32,
     progress: Progress,
     pub(super) lease: Duration,
+    takeovers: Takeovers,
     term: RwLock<Term>,
     changed: watch::Sender<()>,
     presence: Arc<Presence>,
@@ -76,6 +78,13 @@ impl Tenure {
     /// The time of the lease; none where there is none.
     pub(in crate::txn) fn lease(&self) -> Option<Duration> {
         self.inner.right.as_ref().map(|right| right.lease)
+    }
+
+    /// Whether what the owner of `epoch` wrote at `position` of the stream of leases came after another had taken
+    /// over from it. Who wrote it finds its right gone once it knows that it is written.
+    pub(in crate::txn) fn came_late(&self, epoch: u64, position: u64) -> bool {
+        let right = self.inner.right.as_ref();
+        right.is_some_and(|right| right.takeovers.precede(epoch, position))
     }
 
     /// Which share of the pipeline's events it is about, and how far their decisions were carried out;
@@ -142,7 +151,7 @@ impl Tenure {
 impl Right {
     pub(super) fn new(
         (partition, epoch): (u32, u64),
-        lease: Duration,
+        (lease, takeovers): (Duration, Takeovers),
         presence: Arc<Presence>,
         shutdown: Shutdown,
     ) -> Self {
@@ -151,6 +160,7 @@ impl Right {
             partition,
             progress: Progress::default(),
             lease,
+            takeovers,
             term: RwLock::default(),
             changed: watch::Sender::new(()),
             presence,
