@@ -2,6 +2,7 @@
 
 mod core;
 mod joined;
+mod outages;
 mod replays;
 mod state;
 

@@ -54,6 +54,25 @@ async fn a_module_changes_with_the_other_targets() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_wait_for_a_module_that_cannot_even_be_read_and_none_dies() {
+    let (env, module) = (TestEnv::start().await, Module::start_at("M1").await);
+    let breaker = "breaker = { failures = 2, pause = \"20ms..100ms\" }\n";
+    let level = "level = \"M1\"\n";
+    let config = config(&module, "M1").replace(level, &[level, breaker].concat());
+    let runtime = env.run(&config).await;
+    // More than all of them have attempts.
+    module.misbehave((0..16).map(|_| Fault::Refuse(503, "")));
+    for n in 0..3 {
+        let event = Ce::new(n).data(json!({"key": format!("k{n}"), "n": n}));
+        env.send("src.a", &event).await;
+    }
+    let counts = runtime.settled("p", 3).await;
+    assert_eq!((counts.done, counts.dead), (3, 0));
+    assert_eq!(runtime.target("api").opened, 1);
+    check_law(&runtime.drain().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_module_that_refuses_leaves_the_other_targets_as_they_were() {
     for level in LEVELS {
         let (env, module) = (TestEnv::start().await, Module::start_at(level).await);

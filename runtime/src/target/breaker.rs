@@ -93,13 +93,26 @@ impl Breaker {
             _ = is_open.wait_for(|is_open| !is_open) => return Pass::default(),
             turn = self.turn.clone().acquire_owned() => turn.ok(),
         };
+        self.rest().await;
+        match self.is_open() {
+            true => {
+                self.metrics.probes.increment();
+                Pass { turn }
+            }
+            false => Pass::default(),
+        }
+    }
+
+    /// Waits until the target is used again or may be tried, and takes nobody's turn: for what is decided, whose
+    /// event may have the turn itself.
+    pub(super) async fn rest(&self) {
+        let mut is_open = self.is_open.subscribe();
         loop {
             let State::Open { until, .. } = *self.state.lock() else {
-                return Pass::default();
+                return;
             };
             if Instant::now() >= until {
-                self.metrics.probes.increment();
-                return Pass { turn };
+                return;
             }
             // It may be made open again meanwhile, for longer, or closed.
             tokio::select! {
@@ -260,6 +273,25 @@ mod tests {
         let begun = Instant::now();
         let _probe = breaker.pass().await;
         assert_eq!(begun.elapsed().as_secs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_decided_waits_for_the_time_and_for_nobody() {
+        let breaker = breaker();
+        for _ in 0..3 {
+            breaker.failed("late");
+        }
+        let turn = breaker.pass().await;
+        assert!(turn.is_turn());
+        breaker.failed("late");
+        let begun = Instant::now();
+        // The one with the turn itself has something to carry out.
+        breaker.rest().await;
+        assert_eq!(begun.elapsed().as_secs(), 2);
+        breaker.failed("late");
+        let begun = Instant::now();
+        let (answered, ()) = futures::join!(async { breaker.answered() }, breaker.rest());
+        assert_eq!((answered, begun.elapsed().as_secs()), ((), 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -280,6 +280,14 @@ impl Target {
         }
     }
 
+    /// Waits until the target is not left alone any more, or it is time to try it: for what has to be done in the
+    /// end, whosever turn it is.
+    pub async fn rest(&self) {
+        if let Some(breaker) = &self.breaker {
+            breaker.rest().await;
+        }
+    }
+
     /// The database that it is a table of. Targets of one database can be written in one transaction.
     #[must_use]
     pub fn database(&self) -> Option<&Arc<postgres::Database>> {

@@ -3,6 +3,7 @@
 use super::answer::of_publish_to;
 use super::batches::{Batches, Sent};
 use super::holder::Holder;
+use super::promise::JOINED;
 use super::template::SubjectTemplate;
 use super::{Answer, Cause, Config, Found, ReadError};
 use crate::atomic_batch::Message;
@@ -13,6 +14,9 @@ use async_nats::{HeaderMap, HeaderName};
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::time::Duration;
+
+/// How long a message lies on the stream of decisions that is not written with one.
+const KEPT: Duration = Duration::from_hours(7 * 24);
 
 #[derive(Debug)]
 pub(super) struct Subject {
@@ -61,7 +65,7 @@ impl Subject {
             return Answer::Refused("a subject target has no preconditions".to_owned());
         }
         let subject = self.subject(effect);
-        let (headers, payload) = (headers(planned, cause), payload(effect));
+        let (headers, payload) = (self.headers(planned, cause), payload(effect));
         if self.core {
             return self.publish_core(subject, headers, payload).await;
         }
@@ -81,6 +85,18 @@ impl Subject {
                 Box::pin(of_publish_to(&error, &self.context, self.stream.as_ref())).await
             }
         }
+    }
+
+    /// What a message says of itself and of its cause, and what it is known by.
+    fn headers(&self, planned: &PlannedEffect, cause: &Cause) -> HeaderMap {
+        let mut headers = description(planned, cause);
+        let name = HeaderName::from_static(reserved::MESSAGE_ID);
+        headers.insert(name, &*cause.message_id);
+        // That stream refuses everything once it is full.
+        if self.is_on(JOINED) {
+            headers.insert(NATS_MESSAGE_TTL, format!("{}s", KEPT.as_secs()));
+        }
+        headers
     }
 
     /// Where the message of `effect` is published.
@@ -133,7 +149,7 @@ impl Subject {
         if effect.precondition.is_some() {
             return Sent::Alone;
         }
-        let (subject, headers) = (self.subject(effect).into(), headers(planned, cause));
+        let (subject, headers) = (self.subject(effect).into(), self.headers(planned, cause));
         let sent = batches.send(subject, headers, payload(effect)).await;
         if let (Sent::Stored(position), Some(stream)) = (sent, &self.stream) {
             stream.note(position);
@@ -198,14 +214,7 @@ fn found(message: jetstream::message::StreamMessage) -> Option<Found> {
     })
 }
 
-/// What every published effect says of itself and of its cause, and what it is known by.
-fn headers(planned: &PlannedEffect, cause: &Cause) -> HeaderMap {
-    let mut headers = description(planned, cause);
-    let name = HeaderName::from_static(reserved::MESSAGE_ID);
-    headers.insert(name, &*cause.message_id);
-    headers
-}
-
+/// What every published effect says of itself and of its cause.
 fn description(planned: &PlannedEffect, cause: &Cause) -> HeaderMap {
     let effect = &planned.effect;
     let mut headers = HeaderMap::new();

@@ -4,10 +4,8 @@ use super::holder::Holder;
 use super::{Opened, Target};
 use crate::event::PlannedEffect;
 use async_nats::header::NATS_MESSAGE_ID;
-use async_nats::jetstream::consumer::{Consumer, DeliverPolicy, pull};
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use async_nats::{HeaderMap, HeaderValue};
-use futures::StreamExt as _;
-use std::fmt::Display;
 use std::time::Duration;
 
 impl Opened {
@@ -71,33 +69,21 @@ fn id_of(headers: Option<&HeaderMap>) -> Option<&str> {
 }
 
 impl Holder {
+    /// One by one, without a consumer: a stream that is a work queue lets nobody read from a position.
     async fn has_id_after(&self, subject: &str, id: &str, position: u64) -> Result<bool, String> {
-        let failed = |error: &dyn Display| format!("reading stream `{}`: {error}", self.name);
-        let config = pull::OrderedConfig {
-            filter_subject: subject.to_owned(),
-            deliver_policy: DeliverPolicy::ByStartSequence {
-                start_sequence: position + 1,
-            },
-            headers_only: true,
-            ..Default::default()
-        };
-        let consumer: Consumer<pull::OrderedConfig> = self
-            .stream()
-            .create_consumer(config)
-            .await
-            .map_err(|error| failed(&error))?;
-        let mut pending = consumer.cached_info().num_pending;
-        let mut messages = consumer.messages().await.map_err(|error| failed(&error))?;
-        while pending > 0 {
-            let Some(message) = messages.next().await else {
-                return Err(failed(&"it ended early"));
-            };
-            let message = message.map_err(|error| failed(&error))?;
-            if id_of(message.headers.as_ref()) == Some(id) {
-                return Ok(true);
+        let mut next = position + 1;
+        loop {
+            let found = self
+                .stream()
+                .get_first_raw_message_by_subject(subject, next);
+            match found.await {
+                Ok(message) if id_of(Some(&message.headers)) == Some(id) => return Ok(true),
+                Ok(message) => next = message.sequence + 1,
+                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(format!("reading stream `{}`: {error}", self.name)),
             }
-            pending = message.info().map_err(|error| failed(&error))?.pending;
         }
-        Ok(false)
     }
 }

@@ -66,7 +66,15 @@ impl Target {
             }
         });
         let image = tokio::time::timeout(self.timeout, image).await;
-        image.unwrap_or_else(|_| Err(NoImage::Unknown(self.no_answer())))
+        let image = image.unwrap_or_else(|_| Err(NoImage::Unknown(self.no_answer())));
+        match &image {
+            // That it can be read does not tell that it can be written.
+            Ok(_) => {}
+            Err(NoImage::Unknown(why)) => self.learn(&Answer::Unknown(why.clone()), true),
+            Err(NoImage::Conflict(why)) => self.learn(&Answer::Conflict(why.clone()), false),
+            Err(NoImage::Refused(why)) => self.learn(&Answer::Refused(why.clone()), false),
+        }
+        image
     }
 
     /// Makes the change on the condition that the entity is still as `image` has it.

@@ -89,11 +89,9 @@ impl Coordinator {
             if !waiting.wait(&attempted, &why, tenure).await {
                 return false;
             }
-            if target.is_left_alone() {
-                tokio::select! {
-                    _pass = target.pass() => {}
-                    () = tenure.shutdown().begun() => return false,
-                }
+            tokio::select! {
+                () = target.rest() => {}
+                () = tenure.shutdown().begun() => return false,
             }
         }
     }

@@ -201,14 +201,17 @@ impl Database {
     }
 }
 
-/// What holds in every session: nothing waits for ever, and each statement sees what is committed.
+/// What holds in every session: nothing waits for ever, each statement sees what is committed, and what is said to
+/// be committed outlives the server.
 fn settings_of_sessions(timeout: Duration) -> Hook {
     let whole = timeout.as_millis().max(1);
     let half = (whole / 2).max(1);
     let text = format!(
         "SET statement_timeout = {whole}; SET lock_timeout = {half}; \
          SET idle_in_transaction_session_timeout = {whole}; \
-         SET default_transaction_isolation = 'read committed'"
+         SET default_transaction_isolation = 'read committed'; \
+         SELECT set_config('synchronous_commit', 'on', false) \
+           WHERE current_setting('synchronous_commit') = 'off'"
     );
     Hook::async_fn(move |client, _| {
         let text = text.clone();
