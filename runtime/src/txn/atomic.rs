@@ -208,11 +208,11 @@ impl Coordinator {
         let Some((decided_in, epoch)) = found.decided_by() else {
             return true;
         };
-        // What lay there at the takeover was carried out then; what we decided, we carry out; what was
-        // decided in another partition, whoever holds that.
+        // What lay there at the takeover was carried out then, unless it had come when a tenure before ours was
+        // past it; what we decided, we carry out; what was decided in another partition, whoever holds that.
         let is_in_hand = decided_in != partition
             || Some(epoch) == tenure.epoch()
-            || found.sequence <= progress.recovered();
+            || (found.sequence <= progress.recovered() && !tenure.came_late(epoch, found.sequence));
         if is_in_hand {
             return true;
         }

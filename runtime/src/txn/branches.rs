@@ -131,50 +131,58 @@ impl Coordinator {
         let Some(ledger) = self.ledger().filter(|_| !is_done) else {
             return true;
         };
-        for branch in record.branches() {
-            if branch.n > 0 {
-                fault::reach(Point::BetweenEffects).await;
+        let attempted = "cannot commit what was decided and is prepared";
+        let (mut left, mut waiting): (Vec<_>, _) =
+            (record.branches().collect(), Waiting::default());
+        loop {
+            let mut why = String::new();
+            // Where one is away the others hold nothing for it.
+            for branch in std::mem::take(&mut left) {
+                if branch.n > 0 {
+                    fault::reach(Point::BetweenEffects).await;
+                }
+                if !tenure.held().await {
+                    return false;
+                }
+                if let Err(error) = self.commit(ledger, (record, branch)).await {
+                    why = format!("target `{}`: {error}", branch.target);
+                    left.push(branch);
+                }
             }
-            if !self.commit(ledger, (record, branch), tenure).await {
+            if left.is_empty() {
+                return true;
+            }
+            if !waiting.wait(attempted, &why, tenure).await {
                 return false;
             }
         }
-        true
     }
 
+    /// Commits one of them.
+    ///
+    /// # Errors
+    /// Why that is not done, or not known to be.
     async fn commit(
         &self,
         ledger: &Ledger,
         (record, branch): (&Record, Branch<'_>),
-        tenure: &Tenure,
-    ) -> bool {
+    ) -> Result<(), String> {
         let name = branch.target;
-        let attempted =
-            format!("cannot commit what was decided and is prepared at target `{name}`");
-        let mut waiting = Waiting::default();
-        loop {
-            if !tenure.held().await {
-                return false;
+        let answer = match (self.targets.get(name), ledger.branch(record, branch)) {
+            (Some(target), Ok(name)) => target.commit(&name).await,
+            (None, _) => Answer::Unknown("there is no such target any more".to_owned()),
+            (Some(_), Err(why)) => Answer::Refused(why.to_string()),
+        };
+        match answer {
+            Answer::Applied => Ok(()),
+            Answer::Refused(why) => {
+                error!(pipeline = %self.pipeline, gid = record.gid().unwrap_or_default(),
+                    target = %name, branch = branch.n, %why,
+                    "what was decided cannot be committed: the targets are out of step until \
+                     somebody does it");
+                Ok(())
             }
-            let answer = match (self.targets.get(name), ledger.branch(record, branch)) {
-                (Some(target), Ok(name)) => target.commit(&name).await,
-                (None, _) => Answer::Unknown("there is no such target any more".to_owned()),
-                (Some(_), Err(why)) => Answer::Refused(why.to_string()),
-            };
-            let why = match answer {
-                Answer::Applied => return true,
-                Answer::Refused(why) => {
-                    error!(pipeline = %self.pipeline, gid = record.gid().unwrap_or_default(),
-                        target = %name, branch = branch.n, %why,
-                        "what was decided cannot be committed: the targets are out of step until \
-                         somebody does it");
-                    return true;
-                }
-                Answer::Conflict(why) | Answer::Unknown(why) | Answer::Away(why) => why,
-            };
-            if !waiting.wait(&attempted, &why, tenure).await {
-                return false;
-            }
+            Answer::Conflict(why) | Answer::Unknown(why) | Answer::Away(why) => Err(why),
         }
     }
 }

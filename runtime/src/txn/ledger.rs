@@ -3,6 +3,7 @@
 
 use super::groups::Groups;
 use super::lease::Tenure;
+use super::log::Fence;
 use super::markers::MarkerError;
 use super::progress::{Progress, Saved};
 use super::record::{self, Ended, Record, State};
@@ -143,6 +144,8 @@ impl Ledger {
         let subject = self.subject(origin.id.as_str());
         // A replay gets past the decision that the event had failed for good.
         let (mut expected, mut is_known) = (0, origin.generation == 0);
+        // Whether a write of it may be there, now or later.
+        let mut is_written = false;
         let mut waiting = Waiting::default();
         loop {
             if !tenure.held().await {
@@ -157,12 +160,23 @@ impl Ledger {
             let looked = match written {
                 Ok(Written::At(sequence)) => return Decision::Made(sequence),
                 Ok(Written::TooLate) => self.look(record, origin).await,
-                Err(error) => Err(error),
+                Err(error) => {
+                    is_written = true;
+                    Err(error)
+                }
             };
             match looked {
-                // Nothing stands in the way of the decision itself.
+                // Nothing stands in the way of the decision itself, unless it is on its way: then it is made
+                // impossible, or was made.
                 Ok(Ok((last, _))) if is_known && last == expected && !joined.is_empty() => {
-                    return Decision::Overtaken;
+                    if !is_written {
+                        return Decision::Overtaken;
+                    }
+                    match self.make_impossible(record, false, tenure).await {
+                        Fence::Decided(_) => {}
+                        Fence::Fenced | Fence::Late => return Decision::Overtaken,
+                        Fence::Replaced => return Decision::Replaced,
+                    }
                 }
                 Ok(Ok((last, ended))) => {
                     (expected, is_known) = (last, true);
@@ -349,6 +363,10 @@ impl Ledger {
             Ok(Written::TooLate) => match self.checkpoint(partition).await {
                 Ok(Some((sequence, found))) if found.epoch == checkpoint.epoch => {
                     (saved.sequence, saved.position) = (sequence, found.through);
+                }
+                // One of an earlier tenure came late: it is replaced the next time.
+                Ok(Some((sequence, found))) if found.epoch < checkpoint.epoch => {
+                    saved.sequence = sequence;
                 }
                 // It has expired: there was nothing to do for so long.
                 Ok(None) => saved.sequence = 0,

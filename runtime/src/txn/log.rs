@@ -147,6 +147,16 @@ impl Ledger {
         let record = &begun.record;
         let began_in = begun.decided_by();
         let is_late = began_in.is_some_and(|(_, epoch)| tenure.came_late(epoch, begun.sequence));
+        self.make_impossible(record, is_late, tenure).await
+    }
+
+    /// The same for a decision, of which with `is_late` nothing is written any more.
+    pub(super) async fn make_impossible(
+        &self,
+        record: &Record,
+        is_late: bool,
+        tenure: &Tenure,
+    ) -> Fence {
         let Some(event) = record.event() else {
             return Fence::Fenced;
         };

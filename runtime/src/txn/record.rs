@@ -365,7 +365,8 @@ impl Record {
             sequence: event.sequence,
             generation: self.head.generation,
             key: OrderingKey::from(event.key.as_str()),
-            maybe_seen,
+            // Later events of its key had their turn while a replay was a dead letter.
+            maybe_seen: maybe_seen || self.head.generation > 0,
             traceparent: event.traceparent.clone(),
             message_id,
         })
