@@ -1,11 +1,13 @@
 //! Log records that come late: their runtime was stopped while they were on their way, and another one is at work.
 
 use super::atomic::{config, event, held};
+use super::parts;
 use crate::atomic::launch;
-use crate::harness::{Ce, Module, TestEnv, check_law, eventually};
+use crate::harness::{Ce, Fault, Module, TestEnv, check_law, eventually};
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use serde_json::json;
+use std::time::Duration;
 
 /// A runtime dies once everything is prepared; what it had written down before that.
 async fn begun_by_a_runtime_that_died(env: &TestEnv, config: &str) -> Vec<(String, Bytes)> {
@@ -88,4 +90,34 @@ async fn a_record_that_comes_late_and_is_met_at_the_next_takeover_changes_nothin
     assert_eq!(held(&env, &module).await, (Some(1), Some(7), 1));
     assert_eq!(n_in_state(&env, "PREPARING").await, 0);
     assert_eq!(n_in_state(&env, "HEURISTIC").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_being_ended_when_the_runtime_is_to_end_is_waited_for() {
+    let (env, module) = (TestEnv::start().await, Module::start().await);
+    let text = parts::alone(&module);
+    let source = env.stream("SRC", &["src.>"]).await;
+    env.send("src.a", &event(1)).await;
+    let late = begun_by_a_runtime_that_died(&env, &text).await;
+    source.purge().await.unwrap();
+    let runtime = env.run(&text).await;
+    eventually("what was reserved is given up", async || {
+        module.reserved().is_empty() && n_in_state(&env, "PREPARING").await == 0
+    })
+    .await;
+    for (subject, body) in late {
+        env.publish(&subject, HeaderMap::new(), body).await;
+    }
+    let n_before = module.journal().len();
+    module.misbehave([Fault::Late(Duration::from_secs(2))]);
+    eventually("the module is asked to give it up", async || {
+        module.journal().len() > n_before
+    })
+    .await;
+    check_law(&runtime.drain().await);
+    assert_eq!(
+        n_in_state(&env, "PREPARING").await,
+        0,
+        "its answer is noted"
+    );
 }

@@ -31,6 +31,16 @@ struct World {
     old: Module,
 }
 
+/// A pipeline to nothing but a module that reserves.
+pub(super) fn alone(module: &Module) -> String {
+    [
+        &PARTS.replace(", state = true", ""),
+        &*reserving(module).replace("500ms", "20s"),
+        &*PIPELINE.replace("TO", r#"{ target = "api", entity = "person" }"#),
+    ]
+    .concat()
+}
+
 /// The number in the module that reserves, in the other one and in the entry, and how many messages.
 type Held = (Option<i64>, Option<i64>, Option<i64>, u64);
 

@@ -12,6 +12,7 @@ use crate::txn::{Lease, Tenure};
 use async_nats::jetstream;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::warn;
@@ -136,16 +137,30 @@ impl Parts {
         Intake::open(&self.context, &self.config, parts).await
     }
 
-    /// Takes events, and looks after what others left meanwhile.
+    /// Takes events, and looks after what others left meanwhile; false when something of that did not end in
+    /// time.
     async fn run_intake(&self, shift: &Shift, intake: Intake, grace: Duration) -> bool {
-        let patrol = async {
-            self.pipeline.patrol(shift).await;
-            std::future::pending().await
+        let shutdown = shift.tenure().shutdown();
+        let events = async {
+            let drained = intake.run(grace).await;
+            shutdown.begin();
+            drained
         };
-        tokio::select! {
-            drained = intake.run(grace) => drained,
-            never = patrol => never,
+        let patrol = async {
+            let mut rounds = pin!(self.pipeline.patrol(shift));
+            tokio::select! {
+                () = &mut rounds => return true,
+                () = shutdown.begun() => {}
+            }
+            // What it has asked of a target must not be on its way when somebody else takes over.
+            tokio::time::timeout(grace, rounds).await.is_ok()
+        };
+        let (drained, is_at_rest) = futures::join!(events, patrol);
+        if !is_at_rest {
+            warn!(pipeline = %self.config.pipeline, ?grace,
+                "what an earlier run had left did not end in time: whoever takes over goes on with it");
         }
+        drained && is_at_rest
     }
 
     async fn run(

@@ -18,8 +18,8 @@ const TENURES: u64 = 16;
 type Open = BTreeSet<String>;
 
 impl Coordinator {
-    /// Ends what earlier tenures left, again and again until `tenure` ends. What this one has on its way is
-    /// left alone.
+    /// Ends what earlier tenures left, again and again until `tenure` ends, and then once what is being ended has.
+    /// What this one has on its way is left alone.
     pub async fn patrol(&self, tenure: &Tenure) {
         let (Some(ledger), Some(lease)) = (self.ledger(), tenure.lease()) else {
             return;
@@ -51,6 +51,9 @@ impl Coordinator {
         };
         let epochs = epoch.saturating_sub(TENURES)..epoch;
         for begun in ledger.unfinished_of(partition, epochs).await? {
+            if tenure.shutdown().has_begun() {
+                return Ok(());
+            }
             let gid = begun.record.gid().unwrap_or_default();
             if is_due(gid) && !self.end(ledger, &begun, tenure).await {
                 return Ok(());

@@ -81,6 +81,9 @@ impl Coordinator {
                 Vec::new()
             });
             for orphan in orphans {
+                if tenure.shutdown().has_begun() {
+                    return Ok(false);
+                }
                 let gid = orphan.branch.gid().and_then(Gid::of);
                 let of_before =
                     |gid: &Gid<'_>| gid.partition == partition && Some(gid.epoch) < tenure.epoch();
