@@ -141,6 +141,11 @@ impl Module {
         self.books().ignores_versions = true;
     }
 
+    /// Gives what holds the same the same version, as one whose `ETag` is a hash.
+    pub(crate) fn hash_content(&self) {
+        self.books().hashes_content = true;
+    }
+
     /// From now on it knows requests again by their keys, of those that it was not told to forget.
     pub(crate) fn remember_keys(&self) {
         self.books().keys.get_or_insert_default();

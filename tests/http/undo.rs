@@ -181,3 +181,31 @@ async fn what_somebody_else_wrote_meanwhile_is_left_alone() {
     assert!(matches!(undone, Undone::Foreign(_)), "{undone:?}");
     assert_eq!(lab.held().unwrap(), json!({"name": "Dora"}).to_string());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn taking_back_ends_where_versions_are_hashes_of_the_content() {
+    for level in ["M1", "M2"] {
+        let lab = Lab::start(level).await;
+        lab.module.hash_content();
+        lab.put(json!({"name": "Ada"})).await;
+        let (api, planned) = (lab.api(), put(json!({"name": "Bea"})));
+        let before = (lab.held(), lab.version());
+        let faults = [None, Some(Fault::FailAfter), Some(Fault::Refuse(422, ""))];
+        for (n, fault) in faults.into_iter().enumerate() {
+            let cause = cause(&n.to_string());
+            let image = api.image(&planned.effect).await.unwrap();
+            lab.module.misbehave(fault.clone());
+            // Whatever came of it.
+            let _changed = api.change(&planned, &image, &cause).await;
+            for _ in 0..2 {
+                let undone = api.undo(&planned, &image, &cause).await;
+                assert_eq!(undone, Undone::Restored, "{level}, {fault:?}");
+                assert_eq!((lab.held(), lab.version()), before, "{level}, {fault:?}");
+            }
+        }
+        let image = api.image(&planned.effect).await.unwrap();
+        lab.put(json!({"name": "Cleo"})).await;
+        let undone = api.undo(&planned, &image, &cause("late")).await;
+        assert!(matches!(undone, Undone::Foreign(_)), "{level}: {undone:?}");
+    }
+}

@@ -5,6 +5,7 @@ use super::{Entry, Fault, outside};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -22,6 +23,8 @@ pub(super) struct Books {
     /// Requests that are still on their way.
     delayed: Vec<Entry>,
     pub(super) ignores_versions: bool,
+    /// Versions are hashes of the content.
+    pub(super) hashes_content: bool,
     pub(super) reservations: Reservations,
     /// Where changes are written down before they are answered; none: the journal is kept in memory.
     pub(super) file: Option<File>,
@@ -224,13 +227,23 @@ impl Books {
         let mut said = Said::with(200);
         match content {
             Some(content) => {
-                said.lines = format!("ETag: \"{}\"\r\n", self.n_versions);
-                self.entities.insert(path, (self.n_versions, content));
+                let version = match self.hashes_content {
+                    true => hash_of(&content),
+                    false => self.n_versions,
+                };
+                said.lines = format!("ETag: \"{version}\"\r\n");
+                self.entities.insert(path, (version, content));
             }
             None => drop(self.entities.remove(&path)),
         }
         said
     }
+}
+
+fn hash_of(content: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn depends_hold(entry: &Entry, found: Option<&(u64, String)>) -> bool {

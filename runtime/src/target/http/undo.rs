@@ -16,6 +16,7 @@ use crate::target::{Cause, ReadError};
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue};
+use tracing::warn;
 
 /// How often a step begins again that somebody else got in the way of, or that nobody answered.
 const ROUNDS: usize = 3;
@@ -226,12 +227,19 @@ impl Http {
             Level::M2 => self.left(planned, cause, image).await?,
             _ => Left::Content,
         };
+        let mut is_written_back = false;
         for _ in 0..ROUNDS {
             let now = self.look(&url).await?;
             let is_as_before = image.holds_same(&now);
             // A version that has moved on refuses what is still on its way; one that has not would
             // take it.
             if is_as_before && !image.is_version(&now) {
+                return Ok(Undone::Restored);
+            }
+            if is_as_before && is_written_back {
+                warn!(url = %self.settings.url, level = self.level.as_str(),
+                    "the module gives an entity a version that it had before, as where the `ETag` is a hash of the \
+                     content: a change that is late would be taken. What it keeps to is `level = \"M0\"`");
                 return Ok(Undone::Restored);
             }
             let is_ours = match &left {
@@ -247,7 +255,7 @@ impl Http {
             let (status, body) = self.write_back(&url, cause, (image, &now)).await?;
             match meaning_of(status, Operation::Delete) {
                 // Seen, not believed.
-                Meaning::Applied => {}
+                Meaning::Applied => is_written_back = true,
                 // By the change, late, or by whoever has taken over from us.
                 Meaning::Conflict => {
                     let why = "the entity was written meanwhile".to_owned();
