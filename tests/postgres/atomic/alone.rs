@@ -198,3 +198,33 @@ async fn of_copies_side_by_side_one_is_done() {
         assert_eq!(world.n_prepared().await, 0);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_had_ended_stays_so_where_a_database_was_to_decide_about_its_replay() {
+    let world = World::start(0).await;
+    let (env, config) = (&world.env, world.config(r#"{ target = "table" }"#));
+    let runtime = env.run(&config).await;
+    let steps = json!([{"do": "reject", "reason": "no"}]);
+    let rejected = Ce::new("1").data(json!({"key": "k", "n": 1, "steps": steps}));
+    env.send("src.a", &rejected).await;
+    assert_eq!(runtime.settled("p", 1).await.dead, 1);
+    check_law(&runtime.drain().await);
+    let lenient = config.replace(r#"stages = ["probe"]"#, "stages = []");
+    let url = env.nats.url();
+    let args = ["dlq", "replay", "--pipeline", "p", "--nats", &url];
+    assert_eq!(in_dir(env.folder(), &args, "").fine(), "replayed 1\n");
+    // The record lets the database decide, and it was never asked.
+    world.die_at(&lenient, "begun").await;
+    let letters = env.js.get_stream("SYNCLINE_DLQ").await.unwrap();
+    let requests = letters.purge().filter("syncline.replay.p.>");
+    assert_eq!(requests.await.unwrap().purged, 1);
+    let runtime = env.run(&lenient).await;
+    env.send("src.a", &event("1", 2)).await;
+    let counts = runtime.settled("p", 1).await;
+    assert_eq!((counts.done, counts.duplicate), (0, 1));
+    assert_eq!(world.held().await, NOTHING);
+    assert_eq!(in_dir(env.folder(), &args, "").fine(), "replayed 1\n");
+    assert_eq!(runtime.settled("p", 2).await.done, 1);
+    check_law(&runtime.drain().await);
+    assert_eq!(world.held().await.n, Some(1));
+}

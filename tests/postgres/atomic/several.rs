@@ -302,3 +302,28 @@ async fn a_server_that_prepares_nothing_is_refused_where_it_may_have_to() {
     std::fs::write(&file, world.env.text(&one)).unwrap();
     in_dir(world.env.folder(), &["validate", "--connect"], "").fine();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_server_can_prepare_is_free_again_once_it_is_committed() {
+    // Room for one event.
+    let world = World::start(2).await;
+    let (env, config) = (&world.env, world.config(TO));
+    env.stream("SRC", &["src.>"]).await;
+    env.send("src.a", &event("1", 1)).await;
+    // Committed everywhere, and the message not sent.
+    let process = launch(env, &config, "stall=between-effects:4:8000");
+    eventually("the first event is committed", async || {
+        process.log().contains("events stand still here") && world.held().await.second == 1
+    })
+    .await;
+    let other = Ce::new("2").data(json!({"key": "other", "n": 2}));
+    env.send("src.a", &other).await;
+    eventually("the second one is being prepared", async || {
+        world.n_prepared().await == 1
+    })
+    .await;
+    assert_eq!(world.held().await.messages, 0, "nothing is carried out yet");
+    eventually("both have ended", async || world.held().await.messages == 2).await;
+    drop(process.drain().await);
+    check_clean(&world).await;
+}
