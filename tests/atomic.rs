@@ -2,7 +2,9 @@
 
 mod core;
 mod joined;
+mod limits;
 mod outages;
+mod reads;
 mod replays;
 mod state;
 

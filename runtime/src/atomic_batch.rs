@@ -1,7 +1,9 @@
 //! Messages that a stream stores together or not at all: the server's atomic batches (NATS ADR-50).
 //! Nothing of one can be read before the whole of it is there.
 
-use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE};
+use async_nats::header::{
+    NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+};
 use async_nats::jetstream::ErrorCode;
 use async_nats::{Client, HeaderMap, Request, Subject};
 use bytes::Bytes;
@@ -12,25 +14,64 @@ use std::time::Duration;
 pub const LARGEST: usize = 1_000;
 
 /// The subject whose last message is expected at a position, where it is another than the message's own.
-pub const EXPECTED_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
+const EXPECTED_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 
 /// A message of a batch. It must have no message id: one that is known would refuse the whole batch.
 #[derive(Debug, Clone)]
 pub struct Message {
     /// Where it is published.
     pub subject: Subject,
-    /// What it says of itself, and what it depends on.
+    /// What it says of itself.
     pub headers: HeaderMap,
     /// What it holds.
     pub payload: Bytes,
+    /// What it depends on.
+    pub expects: Option<Expected>,
+}
+
+/// Where the last message of a subject is to lie; 0: there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// None: of the message's own.
+    pub other: Option<Subject>,
+    /// The position.
+    pub sequence: u64,
 }
 
 impl Message {
+    /// The subject that it depends on, and where the last message of that is to lie.
+    #[must_use]
+    pub fn depends_on(&self) -> Option<(&str, u64)> {
+        let expected = self.expects.as_ref()?;
+        let subject = expected.other.as_ref().unwrap_or(&self.subject);
+        Some((subject.as_str(), expected.sequence))
+    }
+
+    /// What it depends on, of one that is there for nothing else.
+    #[must_use]
+    pub fn guard(&self) -> Option<(&str, u64)> {
+        let is_guard = self.expects.as_ref()?.other.is_some();
+        self.depends_on().filter(|_| is_guard)
+    }
+
+    /// All that the server is told of it.
+    #[must_use]
+    pub fn all_headers(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        if let Some(Expected { other, sequence }) = &self.expects {
+            headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, sequence.to_string());
+            if let Some(other) = other {
+                headers.insert(EXPECTED_SUBJECT, other.as_str());
+            }
+        }
+        headers
+    }
+
     /// Bytes that it is for the server, about.
     #[must_use]
     pub fn size(&self) -> usize {
-        let headers = self.headers.iter();
-        let headers = headers.map(|(name, values)| {
+        let headers = self.all_headers();
+        let headers = headers.iter().map(|(name, values)| {
             let values = values.iter().map(|value| value.as_str().len() + 4);
             values
                 .map(|value| AsRef::<str>::as_ref(name).len() + value)
@@ -76,7 +117,7 @@ struct Refusal {
 /// [`BatchError`], which says whether it may be there all the same.
 pub async fn publish(
     client: &Client,
-    messages: Vec<Message>,
+    messages: &[&Message],
     patience: Duration,
 ) -> Result<u64, BatchError> {
     // Whoever knew the name could go on with the batch.
@@ -84,12 +125,9 @@ pub async fn publish(
     let id = inbox.rsplit('.').next().unwrap_or_default();
     let n_messages = messages.len();
     let mut answer = None;
-    for (index, message) in messages.into_iter().enumerate() {
-        let Message {
-            subject,
-            mut headers,
-            payload,
-        } = message;
+    for (index, message) in messages.iter().enumerate() {
+        let (subject, payload) = (message.subject.clone(), message.payload.clone());
+        let mut headers = message.all_headers();
         headers.insert(NATS_BATCH_ID, id);
         headers.insert(NATS_BATCH_SEQUENCE, (index + 1).to_string());
         if index + 1 < n_messages {

@@ -6,7 +6,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::kv;
 use serde_json::json;
 use std::time::Duration;
-use syncline::atomic_batch::{self, BatchError, EXPECTED_SUBJECT, Message};
+use syncline::atomic_batch::{self, BatchError, Expected, Message};
 
 /// Two targets on the stream `TX`, and a bucket.
 fn joined(to: &str) -> String {
@@ -143,22 +143,22 @@ async fn a_message_of_a_batch_can_depend_on_what_it_does_not_write() {
     env.js.update_stream(config).await.unwrap();
     let read = env.publish("any.read", HeaderMap::new(), "1".into()).await;
     let depending_on = |sequence: u64| {
-        let mut headers = HeaderMap::new();
-        headers.insert("Nats-Expected-Last-Subject-Sequence", sequence.to_string());
-        headers.insert(EXPECTED_SUBJECT, "any.read");
-        let message = |subject: &str, headers| Message {
+        let message = |subject: &str, expects| Message {
             subject: subject.into(),
-            headers,
+            headers: HeaderMap::new(),
             payload: "2".into(),
+            expects,
         };
-        vec![
-            message("any.written", HeaderMap::new()),
-            message("any.condition", headers),
+        let other = Some("any.read".into());
+        [
+            message("any.written", None),
+            message("any.condition", Some(Expected { other, sequence })),
         ]
     };
     let write = async |sequence| {
+        let [one, other] = depending_on(sequence);
         let patience = Duration::from_secs(5);
-        atomic_batch::publish(&env.client(), depending_on(sequence), patience).await
+        atomic_batch::publish(&env.client(), &[&one, &other], patience).await
     };
     assert_eq!(write(read).await, Ok(3));
     let refused = write(read + 1).await;

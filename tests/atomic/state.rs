@@ -8,17 +8,17 @@ fn config() -> String {
     [PARTS, &pipeline(r#"{ target = "crm" }"#)].concat()
 }
 
-fn add(key: &str) -> Value {
+pub(super) fn add(key: &str) -> Value {
     json!({"do": "state", "op": "add", "key": key})
 }
 
 /// An event whose plugin does these steps.
-fn event(id: u32, key: &str, steps: &Value) -> Ce {
+pub(super) fn event(id: u32, key: &str, steps: &Value) -> Ce {
     Ce::new(id).data(json!({"key": key, "n": id, "steps": steps}))
 }
 
 /// What is kept at a key, as it lies on the stream.
-async fn stored(env: &TestEnv, key: &str) -> Option<String> {
+pub(super) async fn stored(env: &TestEnv, key: &str) -> Option<String> {
     let subject = format!("tx.state.p.probe.{key}");
     let kept = env.last_on("TX", &subject).await;
     let (_, value) = kept.into_iter().next()?;

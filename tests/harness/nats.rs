@@ -155,8 +155,14 @@ pub(super) fn free_ports<const N: usize>() -> [u16; N] {
 
 fn write_settings(folder: &Path, port: u16, settings: &str) {
     let store = folder.join("store");
-    let text =
-        format!("listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {store:?} }}\n{settings}\n");
+    // Those of JetStream stand in a block that is there already.
+    let (limits, others): (Vec<_>, Vec<_>) = settings
+        .lines()
+        .partition(|line| line.starts_with("limits "));
+    let (limits, others) = (limits.join("\n"), others.join("\n"));
+    let text = format!(
+        "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {store:?}\n{limits} }}\n{others}\n"
+    );
     std::fs::write(folder.join("server.conf"), text).unwrap();
 }
 

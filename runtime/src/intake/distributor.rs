@@ -18,7 +18,7 @@ use super::{Handler, IntakeError, copy};
 use crate::atomic_batch;
 use crate::event::{Delivery, Disposition, InvalidEvent, OrderingKey, Original, Receipt, Settle};
 use crate::fault::{self, Point};
-use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_ROLLUP};
+use async_nats::header::NATS_ROLLUP;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream as Handle};
@@ -198,6 +198,7 @@ impl Distributor {
             subject: subject.into(),
             headers,
             payload: original.payload,
+            expects: None,
         });
         Ok(())
     }
@@ -272,18 +273,19 @@ impl Distributor {
     ) -> Result<Progress, String> {
         let mut headers = HeaderMap::new();
         headers.insert(NATS_ROLLUP, "sub");
-        // Whoever else believes that it is their turn writes there as well.
-        headers.insert(
-            NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
-            self.progress.at.to_string(),
-        );
         let body = serde_json::to_vec(&place).map_err(|error| error.to_string())?;
         messages.push(atomic_batch::Message {
             subject: progress.into(),
             headers,
             payload: body.into(),
+            // Whoever else believes that it is their turn writes there as well.
+            expects: Some(atomic_batch::Expected {
+                other: None,
+                sequence: self.progress.at,
+            }),
         });
-        let stored = atomic_batch::publish(client, messages, PATIENCE).await;
+        let messages: Vec<_> = messages.iter().collect();
+        let stored = atomic_batch::publish(client, &messages, PATIENCE).await;
         let at = stored.map_err(|error| format!("writing a batch: {error}"))?;
         Ok(Progress { at, place })
     }

@@ -132,6 +132,7 @@ impl Subject {
             subject: self.subject(&planned.effect).into(),
             headers,
             payload: payload(&planned.effect),
+            expects: None,
         }
     }
 

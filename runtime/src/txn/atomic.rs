@@ -31,13 +31,7 @@ impl Coordinator {
         tenure: &Tenure,
     ) -> Applied {
         if plan.is_empty() {
-            // Nothing to keep: it may be thought again. But its state may tell it of itself.
-            let may_be_done = !plan.reads.is_empty() && envelope.origin.maybe_seen;
-            return match may_be_done {
-                true => self.look_before(ledger, envelope, tenure).await,
-                false => None,
-            }
-            .unwrap_or(Applied::Done);
+            return self.apply_nothing(ledger, (plan, envelope), tenure).await;
         }
         let (Some((partition, _)), Some(epoch)) = (tenure.progress(), tenure.epoch()) else {
             return Applied::Refused(Setback::at("TX", "there is no lease to decide under"));
@@ -74,9 +68,34 @@ impl Coordinator {
         }
     }
 
-    /// Waits for the state keys of `plan`, where it writes any, and sees that they are as they were read.
+    /// Of a plan that changes nothing nothing is kept: its event may be thought again. But what it read may have
+    /// told it of itself; and what it read at several keys is to have been so at one moment, which it was where
+    /// all of it still is.
+    async fn apply_nothing(
+        &self,
+        ledger: &Ledger,
+        (plan, envelope): (&Plan, &Envelope),
+        tenure: &Tenure,
+    ) -> Applied {
+        if !plan.reads.is_empty() && envelope.origin.maybe_seen {
+            let ended = self.look_before(ledger, envelope, tenure).await;
+            if let Some(applied) = ended {
+                return applied;
+            }
+        }
+        match &self.state {
+            Some(state) if plan.reads.len() > 1 => match state.check(&plan.reads).await {
+                Ok(()) => Applied::Done,
+                Err(error) => of_state_error(error, Vec::new()),
+            },
+            _ => Applied::Done,
+        }
+    }
+
+    /// Waits for the state keys of `plan`, and sees that they are as they were read.
     async fn hold_state(&self, plan: &Plan) -> Result<Option<StateGuard<'_>>, Applied> {
-        let Some(state) = self.state.as_ref().filter(|_| !plan.writes.is_empty()) else {
+        let is_used = !(plan.reads.is_empty() && plan.writes.is_empty());
+        let Some(state) = self.state.as_ref().filter(|_| is_used) else {
             return Ok(None);
         };
         let guard = self.state_locks.acquire(plan).await;
@@ -148,6 +167,10 @@ impl Coordinator {
             Decision::Overtaken => {
                 progress.floor.close(&open);
                 Applied::Overtaken("another event changed plugin state meanwhile".to_owned())
+            }
+            Decision::Refused(why) => {
+                progress.floor.close(&open);
+                Applied::Refused(Setback::at("TX", &why))
             }
             Decision::Before(found) => {
                 progress.doubt.renew();

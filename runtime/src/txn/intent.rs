@@ -97,7 +97,7 @@ impl Coordinator {
         (partition, epoch): (u32, u64),
     ) -> Result<Intent, Applied> {
         let letter = match &plan.dead_letter {
-            Some(letter) => Some(self.draft(letter).await?),
+            Some(letter) => Some(self.draft(ledger, letter).await?),
             None => None,
         };
         let gid = ledger.new_gid(&envelope.origin, (partition, epoch));
@@ -171,12 +171,13 @@ impl Coordinator {
             let target = self.targets.get(&planned.target);
             joined.extend(target.and_then(|t| t.message(&planned, &cause, ledger.horizon)));
         }
-        if let Some(kept) = self.state.as_ref().filter(|_| !plan.writes.is_empty()) {
-            let writes = kept.messages(&plan.reads, &plan.writes);
-            joined.extend(writes.into_iter().flatten());
+        if let Some(kept) = &self.state {
+            let state = kept.messages(&plan.reads, &plan.writes);
+            joined.extend(state.into_iter().flatten());
         }
+        let largest = ledger.largest();
         let fits = |message: &&Message| {
-            message.size() <= ledger.largest && message.subject.len() <= LONGEST_SUBJECT
+            message.size() <= largest && message.subject.len() <= LONGEST_SUBJECT
         };
         if let Some(message) = joined.iter().find(|message| !fits(message)) {
             let subject: String = message.subject.chars().take(100).collect();
@@ -184,7 +185,7 @@ impl Coordinator {
                 "what is to be written on `{subject}` has {} bytes, and a message there holds at most {} \
                  (`max_payload` of the server), its subject {LONGEST_SUBJECT}",
                 message.size(),
-                ledger.largest
+                largest
             );
             return Err(Applied::Refused(Setback::at("TX", &why)));
         }
@@ -200,8 +201,9 @@ impl Coordinator {
         Ok(joined)
     }
 
-    async fn draft(&self, letter: &DeadLetter) -> Result<Draft, Applied> {
-        let draft = self.dead_letters.draft(letter, AROUND_LETTER).await;
+    async fn draft(&self, ledger: &Ledger, letter: &DeadLetter) -> Result<Draft, Applied> {
+        let room = AROUND_LETTER + ledger.narrowed_by();
+        let draft = self.dead_letters.draft(letter, room).await;
         draft.map_err(|error| {
             Applied::Unknown(Setback::at(crate::dead_letter::STREAM, &error.to_string()))
         })

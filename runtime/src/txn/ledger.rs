@@ -1,7 +1,7 @@
 //! The decisions of one pipeline on the stream `TX`: each is written once, on the condition that
 //! nothing was decided about its event before.
 
-use super::groups::Groups;
+use super::groups::{Groups, Stored};
 use super::lease::Tenure;
 use super::log::Fence;
 use super::markers::MarkerError;
@@ -18,7 +18,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
@@ -39,8 +39,8 @@ pub struct Ledger {
     targets: Arc<Targets>,
     /// Takes decisions that are written with something else.
     groups: Groups,
-    /// How large the body of a record may be.
-    pub(super) largest: usize,
+    /// How much less a message there may hold than the server would take, as it was seen last.
+    narrowed: AtomicUsize,
     /// Numbers what this process decides.
     n_decisions: AtomicU64,
 }
@@ -53,6 +53,8 @@ pub(super) enum Decision {
     Before(Option<Box<Found>>),
     /// What is to be written with it rests on what is not so any more: nothing is written.
     Overtaken,
+    /// It is more than the server takes: it is not made, and never will be.
+    Refused(String),
     /// It is not for us to make any more.
     Replaced,
 }
@@ -112,18 +114,23 @@ impl Ledger {
             format!("cannot open the stream {STREAM} for `guarantee = \"atomic\"` of `{pipeline}`")
         };
         let stream = stream.map_err(|cause| MarkerError::new(attempted(), &cause))?;
-        let server = stream.client().server_info().max_payload;
         let created = stream.stream().cached_info().created;
+        let server = stream.client().server_info().max_payload;
         Ok(Self {
             cluster: created.unix_timestamp_nanos().to_string(),
             targets,
             groups: Groups::open(stream.client()),
-            stream,
-            largest: server.saturating_sub(MARGIN),
             pipeline: pipeline.into(),
             horizon,
+            narrowed: AtomicUsize::new(server.saturating_sub(stream.known_largest())),
             n_decisions: AtomicU64::new(0),
+            stream,
         })
+    }
+
+    /// How large the body of a record may be.
+    pub(super) fn largest(&self) -> usize {
+        self.stream.known_largest().saturating_sub(MARGIN)
     }
 
     /// A name that no other decision has: epochs only grow, and so does the number.
@@ -155,35 +162,44 @@ impl Ledger {
             let written = if is_known {
                 self.write((&subject, expected, body.clone()), joined).await
             } else {
-                Ok(Written::TooLate)
+                Ok(Stored::TooLate)
             };
+            let mut refused = None;
             let looked = match written {
-                Ok(Written::At(sequence)) => return Decision::Made(sequence),
-                Ok(Written::TooLate) => self.look(record, origin).await,
+                Ok(Stored::At(sequence)) => return Decision::Made(sequence),
+                Ok(Stored::TooLate) => self.look(record, origin).await,
+                Ok(Stored::TooLarge(why)) => {
+                    refused = Some(why);
+                    self.look(record, origin).await
+                }
                 Err(error) => {
                     is_written = true;
                     Err(error)
                 }
             };
-            match looked {
-                // Nothing stands in the way of the decision itself, unless it is on its way: then it is made
+            let is_held_up = |last| is_known && last == expected && !joined.is_empty();
+            match (looked, refused) {
+                // It is not the marker that stands in the way. What is on its way all the same is made
                 // impossible, or was made.
-                Ok(Ok((last, _))) if is_known && last == expected && !joined.is_empty() => {
-                    if !is_written {
-                        return Decision::Overtaken;
-                    }
-                    match self.make_impossible(record, false, tenure).await {
+                (Ok(Ok((last, _))), refused) if refused.is_some() || is_held_up(last) => {
+                    let fence = match is_written {
+                        true => self.make_impossible(record, false, tenure).await,
+                        false => Fence::Fenced,
+                    };
+                    match fence {
                         Fence::Decided(_) => {}
-                        Fence::Fenced | Fence::Late => return Decision::Overtaken,
+                        Fence::Fenced | Fence::Late => {
+                            return refused.map_or(Decision::Overtaken, Decision::Refused);
+                        }
                         Fence::Replaced => return Decision::Replaced,
                     }
                 }
-                Ok(Ok((last, ended))) => {
+                (Ok(Ok((last, ended))), _) => {
                     (expected, is_known) = (last, true);
                     body = replacing(record, ended).unwrap_or(body);
                 }
-                Ok(Err(decision)) => return decision,
-                Err(error) => {
+                (Ok(Err(decision)), _) => return decision,
+                (Err(error), _) => {
                     let attempted = format!("cannot write the decision {subject}");
                     if !waiting.wait(&attempted, &error, tenure).await {
                         return Decision::Replaced;
@@ -221,7 +237,7 @@ impl Ledger {
         &self,
         (subject, expected, body): (&str, u64, Bytes),
         joined: &[Message],
-    ) -> Result<Written, String> {
+    ) -> Result<Stored, String> {
         let is_unconditional = fault::breaks(Promise::MarkerCas);
         if !joined.is_empty() {
             let expected = (!is_unconditional).then_some(expected);
@@ -231,12 +247,40 @@ impl Ledger {
         }
         if is_unconditional {
             let written = self.stream.write(subject.to_owned(), body, self.horizon);
-            return written.await.map(Written::At);
+            return written.await.map(Stored::At);
         }
+        let n_bytes = body.len();
         let written = self
             .stream
             .replace(subject, expected, body, Some(self.horizon));
-        in_time(written).await
+        match in_time(written).await {
+            Ok(written) => Ok(written.into()),
+            Err(error) => match self.too_large(n_bytes).await {
+                Some(why) => Ok(Stored::TooLarge(why)),
+                None => Err(error),
+            },
+        }
+    }
+
+    /// Why a record of so many bytes, which could not be written, never will be, where it is more than the server takes
+    /// by now.
+    pub(super) async fn too_large(&self, n_bytes: usize) -> Option<String> {
+        let largest = in_time(self.stream.largest()).await.ok()?;
+        let server = self.stream.client().server_info().max_payload;
+        self.narrowed
+            .store(server.saturating_sub(largest), Ordering::Relaxed);
+        (n_bytes > largest.saturating_sub(MARGIN)).then(|| {
+            format!(
+                "the record of what the event changes has {n_bytes} bytes, and a message on `{STREAM}` holds at most \
+                 {largest}, headers included: raise `max_payload` of the server and `max_msg_size` of the stream \
+                 again, or let the event write less"
+            )
+        })
+    }
+
+    /// How much less a message may hold than the server would take, as far as that is known.
+    pub(super) fn narrowed_by(&self) -> usize {
+        self.narrowed.load(Ordering::Relaxed)
     }
 
     /// What was decided about an event, if anything was.

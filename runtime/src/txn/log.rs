@@ -59,7 +59,7 @@ impl Ledger {
     pub(super) fn encoded(&self, record: &Record) -> Result<Bytes, Setback> {
         let body = record.encode();
         let body = body.map_err(|error| Setback::at("TX", &error.to_string()))?;
-        let largest = self.largest;
+        let largest = self.largest();
         if body.len() > largest {
             let why = format!(
                 "the effects of the event are {} bytes together, with what they replace, and a record \
@@ -89,6 +89,9 @@ impl Ledger {
             match in_time(self.stream.replace(&subject, 0, body.clone(), None)).await {
                 Ok(_) => return Ok(true),
                 Err(error) => {
+                    if let Some(why) = self.too_large(body.len()).await {
+                        return Err(Setback::at("TX", &why));
+                    }
                     let attempted = format!("cannot write the log record {subject}");
                     if !waiting.wait(&attempted, &error, tenure).await {
                         return Ok(false);
@@ -107,7 +110,7 @@ impl Ledger {
         };
         // What somebody is to read must not keep it from being written.
         let whole = ended.encode().ok();
-        let body = whole.filter(|body| body.len() <= self.largest);
+        let body = whole.filter(|body| body.len() <= self.largest());
         let body = body.or_else(|| record.ended(state).without_reasons().encode().ok());
         let (Some(subject), Some(body)) = (self.log_of(record), body) else {
             return true;

@@ -1,6 +1,6 @@
 //! The stream `TX`: made when it is missing, and read where its leader is.
 
-use crate::atomic_batch::Message;
+use crate::atomic_batch::{Expected, Message};
 use crate::last_message::{is_direct, last_message};
 use crate::provision::Provision;
 use async_nats::HeaderMap;
@@ -122,6 +122,27 @@ impl TxStream {
         }
     }
 
+    /// The largest message that it takes, as far as it says so.
+    ///
+    /// # Errors
+    /// When the server does not say.
+    pub(super) async fn largest(&self) -> Result<usize, String> {
+        let found = self.stream.get_info().await;
+        let found = found.map_err(|error| error.to_string())?;
+        Ok(self.largest_of(&found))
+    }
+
+    /// The same as it was when the stream was opened.
+    pub(super) fn known_largest(&self) -> usize {
+        self.largest_of(self.stream.cached_info())
+    }
+
+    fn largest_of(&self, info: &stream::Info) -> usize {
+        let server = self.client().server_info().max_payload;
+        let own = usize::try_from(info.config.max_message_size).ok();
+        server.min(own.filter(|own| *own > 0).unwrap_or(server))
+    }
+
     /// The client that the stream is reached with.
     pub(super) fn client(&self) -> async_nats::Client {
         self.context.client()
@@ -225,14 +246,14 @@ impl TxStream {
         body: Bytes,
         ttl: Duration,
     ) -> Message {
-        let mut headers = expiring(Some(ttl));
-        if let Some(expected) = expected {
-            headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
-        }
         Message {
             subject: subject.into(),
-            headers,
+            headers: expiring(Some(ttl)),
             payload: body,
+            expects: expected.map(|sequence| Expected {
+                other: None,
+                sequence,
+            }),
         }
     }
 

@@ -1,14 +1,14 @@
 //! `state`: durable key-value state of a plugin in a pipeline. Optimistic: reads note the revision
 //! they saw, writes wait in an overlay and join the event's plan.
 
-use crate::atomic_batch::{EXPECTED_SUBJECT, Message};
+use crate::atomic_batch::{Expected, Message};
 use crate::event::{KeyAlphabet, StateRead, StateWrite, escape_key};
 use crate::last_message::{is_direct, last_message};
 use crate::plugin::bindings::state::Host;
 use crate::plugin::bindings::types::Error;
 use crate::plugin::instance::HostState;
 use async_nats::HeaderMap;
-use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL, NATS_ROLLUP};
+use async_nats::header::{NATS_MESSAGE_TTL, NATS_ROLLUP};
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::{self, stream::Stream};
 use bytes::Bytes;
@@ -167,9 +167,6 @@ impl Cabinet {
 
     fn message(&self, write: &StateWrite) -> Message {
         let mut headers = HeaderMap::new();
-        if let Some(revision) = write.revision {
-            headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string());
-        }
         if self.rolls_up {
             headers.insert(NATS_ROLLUP, "sub");
         }
@@ -185,23 +182,25 @@ impl Cabinet {
             subject: format!("{}{}", self.written, write.key).into(),
             headers,
             payload: write.value.clone().unwrap_or_default(),
+            expects: write.revision.map(|sequence| Expected {
+                other: None,
+                sequence,
+            }),
         }
     }
 
     /// A message that says nothing but that a key is still as it was read.
     fn condition(&self, read: &StateRead) -> Message {
         let mut headers = HeaderMap::new();
-        headers.insert(
-            NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
-            read.revision.to_string(),
-        );
-        let subject = format!("{}{}", self.written, read.key);
-        headers.insert(EXPECTED_SUBJECT, subject);
         headers.insert(NATS_MESSAGE_TTL, "1");
         Message {
             subject: format!("{}{CONDITIONS}", self.written).into(),
             headers,
             payload: Bytes::new(),
+            expects: Some(Expected {
+                other: Some(format!("{}{}", self.written, read.key).into()),
+                sequence: read.revision,
+            }),
         }
     }
 
@@ -210,12 +209,11 @@ impl Cabinet {
             PublishErrorKind::WrongLastSequence => StateError::Conflict(write.key.clone()),
             _ => StateError::Unavailable(error.to_string()),
         };
-        let Message {
-            subject,
-            headers,
-            payload,
-        } = self.message(write);
-        let sent = self.context.publish_with_headers(subject, headers, payload);
+        let message = self.message(write);
+        let headers = message.all_headers();
+        let sent = self
+            .context
+            .publish_with_headers(message.subject, headers, message.payload);
         let ack = sent.await.map_err(unavailable)?;
         ack.await.map(|_| ()).map_err(unavailable)
     }
