@@ -15,6 +15,7 @@ mod atomic;
 mod attempts;
 mod chaos;
 mod cli;
+mod contracts;
 mod dead_letter;
 mod dedupe;
 mod delivery;

@@ -14,6 +14,7 @@ pub mod rate;
 pub mod shutdown;
 pub mod telemetry;
 
+pub mod contract;
 pub mod control;
 pub mod dead_letter;
 pub mod intake;

@@ -6,7 +6,7 @@ use super::sources::{Source, has_name, names_after, rust};
 
 /// A room, and the rooms it may use. Everybody may use the ground: event, fault, provision, rate,
 /// telemetry, shutdown, and what is asked of any stream: atomic_batch, last_message.
-const BELOW: [(&str, &[&str]); 17] = [
+const BELOW: [(&str, &[&str]); 18] = [
     ("atomic_batch", &[]),
     ("last_message", &[]),
     ("event", &[]),
@@ -16,17 +16,25 @@ const BELOW: [(&str, &[&str]); 17] = [
     ("telemetry", &[]),
     ("shutdown", &[]),
     ("plugin", &[]),
-    ("target", &[]),
+    ("contract", &[]),
+    ("target", &["contract"]),
     ("dead_letter", &[]),
     ("intake", &[]),
     ("control", &[]),
     ("txn", &["dead_letter", "plugin", "target"]),
-    ("pipeline", &["intake", "plugin", "target", "txn"]),
-    ("config", &["intake", "pipeline", "plugin", "target"]),
+    (
+        "pipeline",
+        &["contract", "intake", "plugin", "target", "txn"],
+    ),
+    (
+        "config",
+        &["contract", "intake", "pipeline", "plugin", "target"],
+    ),
     (
         "app",
         &[
             "config",
+            "contract",
             "control",
             "dead_letter",
             "intake",
@@ -76,7 +84,7 @@ const OUTSIDE: [(&str, &[&str]); 16] = [
     ("deadpool_postgres", &["target/postgres/"]),
     ("reqwest", &["target/http/"]),
     ("toml", &["config/", "cli/"]),
-    ("jsonschema", &["plugin/"]),
+    ("jsonschema", &["contract/", "plugin/"]),
     ("tokio_util", &["shutdown.rs"]),
     ("tracing_subscriber", &["cli/"]),
     ("clap", &["cli/", "main.rs"]),

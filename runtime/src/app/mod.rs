@@ -15,6 +15,7 @@ mod validate;
 mod way;
 
 use crate::config::Config;
+use crate::contract::Contract;
 use crate::control::{self, ControlError, Wishes};
 use crate::dead_letter::{DeadLetterError, DeadLetters};
 use crate::intake::{self, Gauge, IntakeError, Pause};
@@ -171,6 +172,7 @@ struct Shared {
     surroundings: Surroundings,
     states: States,
     kinds: BTreeMap<String, target::Kind>,
+    contracts: BTreeMap<String, Arc<Contract>>,
     presence: Arc<Presence>,
     tasks: Tasks,
     shutdown: Shutdown,
@@ -208,9 +210,13 @@ impl App {
         let dead_letters = DeadLetters::open(&context, &config.nats.provision()).await?;
         let wishes = Wishes::open(&context, &config.nats.provision()).await?;
         notices::say_whether_one_replica_is_enough(&client, &config);
+        let contracts = uses::contracts(&config);
         let surroundings = Surroundings {
             secrets: Arc::new(secrets(&config)),
-            retrieve: Some(Arc::new(retrieve::FromTargets::new(targets.clone()))),
+            retrieve: Some(Arc::new(retrieve::FromTargets::new(
+                targets.clone(),
+                contracts.clone(),
+            ))),
             metrics: metrics.clone(),
         };
         let engine = Engine::new(&EngineConfig {
@@ -230,11 +236,8 @@ impl App {
             dead_letters,
             surroundings,
             states,
-            kinds: config
-                .targets
-                .iter()
-                .map(|t| (t.name.clone(), t.kind.clone()))
-                .collect(),
+            kinds: uses::kinds(&config),
+            contracts,
             presence: Presence::announce(client.clone(), &tasks).await?,
             tasks: tasks.clone(),
             shutdown: Shutdown::new(),
@@ -346,6 +349,7 @@ impl Shared {
             pipeline::Parts {
                 stages: stages.collect(),
                 kinds: self.kinds.clone(),
+                contracts: self.contracts.clone(),
                 coordinator,
                 attempts,
                 secrets: self.surroundings.secrets.clone(),

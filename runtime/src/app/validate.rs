@@ -1,6 +1,7 @@
 //! Every problem that a start would meet, without starting.
 
 use super::state::States;
+use super::uses::writable;
 use super::{AppError, Options, connection, secrets, uses};
 use crate::config::{Config, Problem};
 use crate::intake::{self, Source};
@@ -65,11 +66,7 @@ fn uses_or_alone(config: &Config, plugin: &str) -> Vec<Use> {
     vec![Use {
         plugin: plugin.to_owned(),
         pipeline: "none".to_owned(),
-        writable: config
-            .targets
-            .iter()
-            .map(|target| target.name.clone())
-            .collect(),
+        writable: writable(config, |_| true),
         state: states.of(Guarantee::Atomic).cloned(),
     }]
 }

@@ -104,8 +104,9 @@ pub(super) const TARGET: Keys = Keys {
         "timeout",
         "rate_limit",
         "breaker",
+        "contract",
     ],
-    later: &[("contract", "a module contract")],
+    later: &[],
 };
 
 pub(super) const TARGET_TLS: Keys = Keys {
@@ -117,6 +118,12 @@ pub(super) const TARGET_TLS: Keys = Keys {
 pub(super) const BREAKER: Keys = Keys {
     section: "targets.NAME.breaker",
     known: &["failures", "pause"],
+    later: &[],
+};
+
+pub(super) const CONTRACT: Keys = Keys {
+    section: "targets.NAME.contract",
+    known: &["version", "schema"],
     later: &[],
 };
 
@@ -188,7 +195,7 @@ pub(super) const PARTITIONS: Keys = Keys {
 
 /// All of them, in the order of the reference.
 #[cfg(test)]
-pub(super) const ALL: [&Keys; 18] = [
+pub(super) const ALL: [&Keys; 19] = [
     &FILE,
     &NATS,
     &TLS,
@@ -199,6 +206,7 @@ pub(super) const ALL: [&Keys; 18] = [
     &TARGET,
     &TARGET_TLS,
     &BREAKER,
+    &CONTRACT,
     &PIPELINE,
     &SOURCE,
     &ROUTE,

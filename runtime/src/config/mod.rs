@@ -5,6 +5,7 @@
 //! `entry` reads single values, and one file per section of the configuration puts them
 //! together. `docs/configuration.md` is the reference for users; a test keeps both in step.
 
+mod contracts;
 mod entry;
 mod env;
 mod file;
@@ -108,9 +109,13 @@ fn read(path: &Path, text: &str, base: &Path, env: Env<'_>) -> Result<Config, Pr
 
 /// Reads every section. What could not be read is left out here and noted in the file.
 fn gather(root: &Section<'_>) -> Config {
-    let names = Names::of(root);
+    let mut names = Names::of(root);
     let nats = root.read("nats", nats::read).unwrap_or_default();
     let provision = nats.provision();
+    let targets = each(root, "targets", |name, entry| {
+        targets::read(name, entry, &provision)
+    });
+    names.contracts = contracts::of(&targets);
     Config {
         nats,
         secrets: root
@@ -119,9 +124,7 @@ fn gather(root: &Section<'_>) -> Config {
         plugins: each(root, "plugins", |name, entry| {
             plugins::read(name, entry, &names)
         }),
-        targets: each(root, "targets", |name, entry| {
-            targets::read(name, entry, &provision)
-        }),
+        targets,
         pipelines: each(root, "pipelines", |name, entry| {
             pipelines::read(name, entry, (&names, &provision))
         }),

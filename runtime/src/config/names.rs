@@ -4,9 +4,11 @@ use super::entry::Entry;
 use super::section::Section;
 use super::suggest;
 use super::targets::Flavor;
+use crate::contract::Contract;
 use crate::target::JOINED;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Longest name of a plugin, target or pipeline.
 const LONGEST: usize = 64;
@@ -64,6 +66,8 @@ pub(super) struct Names {
     pub(super) plugins: Vec<String>,
     pub(super) targets: Vec<(String, Option<Flavor>)>,
     pub(super) secrets: Vec<String>,
+    /// The contracts of targets, once these are read.
+    pub(super) contracts: BTreeMap<String, Arc<Contract>>,
     consumers: RefCell<BTreeMap<(String, String), String>>,
 }
 
@@ -84,6 +88,7 @@ impl Names {
                 .map(|(name, entry)| (name.to_owned(), Flavor::of(&entry)))
                 .collect(),
             secrets: names("secrets"),
+            contracts: BTreeMap::new(),
             consumers: RefCell::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! `to`: where events that still stand after the last stage go.
 
+use super::contracts;
 use super::entry::Entry;
 use super::keys;
 use super::names::Names;
@@ -46,13 +47,15 @@ fn route(entry: &Entry<'_>, known: &Names) -> Option<RouteConfig> {
     let when = section.read("when", when);
     let default = flavor.map_or(Operation::Upsert, Flavor::default_operation);
     let operation = operation.unwrap_or(default);
-    Some(RouteConfig {
+    let route = RouteConfig {
         target: target?,
         entity,
         operation,
         key,
         when,
-    })
+    };
+    contracts::check_route(&section, &route, known);
+    Some(route)
 }
 
 fn operation(entry: &Entry<'_>, flavor: Option<Flavor>) -> Option<Operation> {

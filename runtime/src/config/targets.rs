@@ -1,5 +1,6 @@
 //! `[targets.NAME]`.
 
+use super::contracts;
 use super::entry::Entry;
 use super::http;
 use super::keys;
@@ -80,6 +81,7 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, provision: &Provision) -> Opti
     let rate = section.read("rate_limit", Entry::parse);
     let on = Some(BreakerPolicy::default());
     let breaker = section.read("breaker", breaker).unwrap_or(on);
+    let contract = section.read("contract", contracts::read);
     let parts = Parts {
         subject: section.read("subject", Entry::parse),
         stream: section.read("stream", names::of_stream_written),
@@ -112,6 +114,7 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, provision: &Provision) -> Opti
         timeout,
         rate,
         breaker,
+        contract,
     })
 }
 

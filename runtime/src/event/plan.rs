@@ -101,6 +101,8 @@ pub enum DeadReason {
     Trap,
     /// A plugin's answer cannot be carried out.
     BadAnswer,
+    /// An effect does not keep to the contract of its target.
+    Contract,
     /// A target refused an effect for good.
     Refused,
     /// A precondition or a state key kept changing.
@@ -120,6 +122,7 @@ impl DeadReason {
             Self::Reject => "reject",
             Self::Trap => "trap",
             Self::BadAnswer => "bad-answer",
+            Self::Contract => "contract",
             Self::Refused => "refused",
             Self::Conflict => "conflict",
             Self::Exhausted => "exhausted",

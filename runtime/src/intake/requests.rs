@@ -229,7 +229,7 @@ fn code_of(reason: DeadReason) -> u16 {
     match reason {
         DeadReason::Invalid => 400,
         DeadReason::Conflict => 409,
-        DeadReason::Reject => 422,
+        DeadReason::Reject | DeadReason::Contract => 422,
         DeadReason::Trap | DeadReason::BadAnswer => 500,
         DeadReason::Refused => 502,
         DeadReason::Exhausted | DeadReason::Parked => 503,

@@ -12,6 +12,7 @@ mod route;
 mod stage;
 mod work;
 
+use crate::contract::Contract;
 use crate::event::{self, Delivery, Disposition, Plan};
 use crate::fault::{self, Point};
 use crate::plugin::{Secrets, Session, Slot, Version};
@@ -19,6 +20,7 @@ use crate::rate::Limiter;
 use crate::shutdown::Shutdown;
 use crate::telemetry::PipelineMetrics;
 use crate::txn::{Attempts, Coordinator};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,7 +60,9 @@ pub struct Parts {
     /// The places of its plugins, in order.
     pub stages: Vec<Arc<Slot>>,
     /// Which targets cannot do which operation, by target.
-    pub kinds: std::collections::BTreeMap<String, crate::target::Kind>,
+    pub kinds: BTreeMap<String, crate::target::Kind>,
+    /// What targets take, by target; those that say nothing are not there.
+    pub contracts: BTreeMap<String, Arc<Contract>>,
     /// Applies its plans.
     pub coordinator: Coordinator,
     /// Keeps what was tried, where somebody may take over; none: nobody does.
@@ -77,7 +81,7 @@ impl Pipeline {
     pub fn new(config: &Config, parts: Parts) -> Self {
         Self {
             name: config.name.as_str().into(),
-            routes: RouteTable::new(config, parts.kinds),
+            routes: RouteTable::new(config, parts.kinds, parts.contracts),
             limiter: config.rate.map(Limiter::new),
             retry: config.retry.clone(),
             on_failure: config.on_failure,

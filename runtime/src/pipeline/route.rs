@@ -4,6 +4,7 @@ use super::config::Config;
 use super::outcome::{Fault, Outcome};
 use super::stage::{Branch, Thought};
 use super::work::Work;
+use crate::contract::Contract;
 use crate::event::{
     DeadReason, Effect, Headers, Operation, Plan, PlannedEffect, TypePattern, scalar_at,
 };
@@ -23,6 +24,7 @@ pub(super) struct RouteTable {
     named: Vec<Arc<str>>,
     writable: BTreeSet<String>,
     kinds: BTreeMap<String, Kind>,
+    contracts: BTreeMap<String, Arc<Contract>>,
 }
 
 struct Entry {
@@ -34,7 +36,11 @@ struct Entry {
 }
 
 impl RouteTable {
-    pub(super) fn new(config: &Config, kinds: BTreeMap<String, Kind>) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        kinds: BTreeMap<String, Kind>,
+        contracts: BTreeMap<String, Arc<Contract>>,
+    ) -> Self {
         let entries = config.to.iter().map(|route| Entry {
             target: route.target.as_str().into(),
             entity: route.entity.clone(),
@@ -59,6 +65,7 @@ impl RouteTable {
             named,
             writable,
             kinds,
+            contracts,
         }
     }
 
@@ -92,6 +99,9 @@ impl RouteTable {
             }
         }
         work.leave_out_accepted(&mut effects);
+        if let Some(fault) = self.violation(&effects) {
+            return Outcome::Dead(fault);
+        }
         for reason in &thought.dropped {
             metrics.dropped(reason);
         }
@@ -150,6 +160,22 @@ impl RouteTable {
             }
         }
         Ok(effects.len() - before)
+    }
+
+    /// What does not keep to the contract of its target: the first of it, as nothing of the event is
+    /// applied then.
+    fn violation(&self, effects: &[PlannedEffect]) -> Option<Fault> {
+        if self.contracts.is_empty() {
+            return None;
+        }
+        effects.iter().find_map(|planned| {
+            let contract = self.contracts.get(&*planned.target)?;
+            let violation = contract.check(&planned.effect).err()?;
+            let error = format!("target `{}`: {violation}", planned.target);
+            let mut fault = Fault::new(DeadReason::Contract, error);
+            fault.place = Some(planned.target.to_string());
+            Some(fault)
+        })
     }
 
     fn checked(

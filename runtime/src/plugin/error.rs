@@ -40,6 +40,14 @@ pub enum PluginError {
         /// What it said.
         fault: String,
     },
+    /// It writes another version of a target's contract than the target serves.
+    #[error("cannot load plugin `{plugin}`: {fault}")]
+    Version {
+        /// The plugin's name in the configuration.
+        plugin: String,
+        /// Which versions, and what to do.
+        fault: String,
+    },
     /// It trapped or ran out of time before it saw an event.
     #[error("plugin `{plugin}` failed in `{function}`: {cause}")]
     Start {

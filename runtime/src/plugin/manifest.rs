@@ -1,5 +1,6 @@
 //! What a plugin says of itself.
 
+use super::capability::AS_GRANTED;
 use crate::event::TypePattern;
 use serde::{Deserialize, Serialize};
 
@@ -44,5 +45,55 @@ impl Manifest {
         self.targets
             .iter()
             .map(|name| name.split('@').next().unwrap_or(name))
+    }
+
+    /// The major versions of `target`'s contract that its effects are written for; none: it does not
+    /// say.
+    #[must_use]
+    pub fn versions_of(&self, target: &str) -> Vec<u32> {
+        let named = self
+            .targets
+            .iter()
+            .filter_map(|named| named.split_once('@'));
+        let of_it = named.filter(|(name, _)| *name == target);
+        of_it
+            .filter_map(|(_, version)| version.parse().ok())
+            .collect()
+    }
+
+    /// A target that it names with something that is no version.
+    #[must_use]
+    pub fn wrong_version(&self) -> Option<&str> {
+        let is_wrong = |named: &&String| {
+            named.split_once('@').is_some_and(|(name, version)| {
+                let number: Option<u32> = version.parse().ok();
+                name == AS_GRANTED || number.is_none_or(|number| number == 0)
+            })
+        };
+        self.targets.iter().find(is_wrong).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_named_with_the_versions_that_are_written() {
+        let manifest = Manifest {
+            targets: ["crm@1", "crm@2", "search", "*"].map(String::from).to_vec(),
+            ..Manifest::default()
+        };
+        assert_eq!(manifest.versions_of("crm"), [1, 2]);
+        assert_eq!(manifest.versions_of("search"), [0; 0]);
+        assert_eq!(manifest.wrong_version(), None);
+        for wrong in ["crm@", "crm@0", "crm@v2", "crm@1.2", "crm@2@3", "*@1"] {
+            let targets = vec!["search".to_owned(), wrong.to_owned()];
+            let manifest = Manifest {
+                targets,
+                ..Manifest::default()
+            };
+            assert_eq!(manifest.wrong_version(), Some(wrong));
+        }
     }
 }

@@ -31,9 +31,18 @@ pub struct Use {
     /// The pipeline.
     pub pipeline: String,
     /// Targets that the pipeline's plugins may write.
-    pub writable: Vec<String>,
+    pub writable: Vec<Writable>,
     /// Keeps its state.
     pub state: Option<State>,
+}
+
+/// A target that plugins may write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Writable {
+    /// Its name.
+    pub target: String,
+    /// The major versions of its contract that it serves; none: it has no contract.
+    pub versions: Vec<u32>,
 }
 
 /// Every plugin that a pipeline uses.
@@ -50,7 +59,7 @@ struct Installed {
 /// The place of a plugin in a pipeline: holds the version at work.
 pub struct Slot {
     services: Arc<Services>,
-    writable: Vec<String>,
+    writable: Vec<Writable>,
     settings: String,
     active: RwLock<Arc<Version>>,
 }
@@ -260,10 +269,10 @@ fn check_settings(config: &Config, component: &Component) -> Result<(), PluginEr
 
 fn check_targets(plugin: &str, used: &Use, component: &Component) -> Result<(), PluginError> {
     let foreign = component.manifest().target_names().find(|name| {
-        *name != super::capability::AS_GRANTED && !used.writable.iter().any(|w| w == name)
+        *name != super::capability::AS_GRANTED && !used.writable.iter().any(|w| w.target == *name)
     });
     match foreign {
-        None => Ok(()),
+        None => check_versions(plugin, used, component),
         Some(target) => Err(PluginError::Settings {
             plugin: plugin.to_owned(),
             fault: format!(
@@ -273,4 +282,41 @@ fn check_targets(plugin: &str, used: &Use, component: &Component) -> Result<(), 
             ),
         }),
     }
+}
+
+/// Where a plugin says which major versions of a target's contract it writes, the target has to serve
+/// one of them.
+fn check_versions(plugin: &str, used: &Use, component: &Component) -> Result<(), PluginError> {
+    let manifest = component.manifest();
+    let refused = |fault: String| PluginError::Version {
+        plugin: plugin.to_owned(),
+        fault,
+    };
+    if let Some(wrong) = manifest.wrong_version() {
+        return Err(refused(format!(
+            "it names the target `{wrong}`: after `@` stands the major version of the contract, a \
+             whole number from 1, and `*` has none"
+        )));
+    }
+    for Writable { target, versions } in &used.writable {
+        let written = manifest.versions_of(target);
+        let is_met = written.iter().any(|version| versions.contains(version));
+        if versions.is_empty() || written.is_empty() || is_met {
+            continue;
+        }
+        return Err(refused(format!(
+            "it writes version {} of the contract of target `{target}`, which serves version {}: \
+             build it for that one and name it in its manifest, as in `{target}@{}`, or give the \
+             target the contract of the version that it writes",
+            listed(&written),
+            listed(versions),
+            listed(versions)
+        )));
+    }
+    Ok(())
+}
+
+fn listed(versions: &[u32]) -> String {
+    let versions: Vec<_> = versions.iter().map(ToString::to_string).collect();
+    versions.join(" and ")
 }

@@ -7,7 +7,7 @@ use super::engine::Engine;
 use super::error::{CallError, PluginError};
 use super::host::{Entity, LookupError, Retrieve, Secrets, State};
 use super::limits::Limits;
-use super::registry::{Slot, Surroundings, Use};
+use super::registry::{Slot, Surroundings, Use, Writable};
 use super::session::Session;
 use super::version::Version;
 use crate::event::{Envelope, KeyAlphabet, Verdict, escape_key};
@@ -73,10 +73,14 @@ impl Solo {
             retrieve: Some(Arc::new(Entities(world.entities))),
             metrics: Arc::new(Metrics::new()),
         };
+        let writable = |target: &str| Writable {
+            target: target.to_owned(),
+            versions: Vec::new(),
+        };
         let used = Use {
             plugin: SOLO.to_owned(),
             pipeline: SOLO.to_owned(),
-            writable: manifest.target_names().map(str::to_owned).collect(),
+            writable: manifest.target_names().map(writable).collect(),
             state: Some(state.clone()),
         };
         super::registry::check(&config, component)?;

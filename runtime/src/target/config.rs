@@ -4,8 +4,10 @@ use super::breaker::BreakerPolicy;
 use super::promise::JOINED;
 use super::template::SubjectTemplate;
 use super::{http, postgres};
+use crate::contract::Contract;
 use crate::provision::{Create, Provision};
 use crate::rate::Rate;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The settings of one target.
@@ -25,6 +27,8 @@ pub struct Config {
     pub rate: Option<Rate>,
     /// When it is left alone; none: never.
     pub breaker: Option<BreakerPolicy>,
+    /// What it takes and gives; none: nothing is said.
+    pub contract: Option<Arc<Contract>>,
 }
 
 impl Config {

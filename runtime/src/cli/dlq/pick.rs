@@ -21,7 +21,7 @@ pub(super) struct Filter {
     #[arg(long)]
     key: Option<String>,
 
-    /// Only given up for this reason: invalid, reject, trap, bad-answer, refused, conflict,
+    /// Only given up for this reason: invalid, reject, trap, bad-answer, contract, refused, conflict,
     /// exhausted, parked
     #[arg(long, value_parser = reason)]
     reason: Option<DeadReason>,
