@@ -277,3 +277,122 @@ fn validate_refuses_a_plugin_that_writes_a_version_that_its_target_does_not_serv
         }
     }
 }
+
+/// Two files of one contract, and what `contract check` says of them.
+fn checked(change: impl FnOnce(&mut Value), flags: &[&str]) -> (i32, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut later = customers();
+    change(&mut later);
+    std::fs::write(dir.path().join("old.json"), customers().to_string()).unwrap();
+    std::fs::write(dir.path().join("new.json"), later.to_string()).unwrap();
+    let said = in_dir(
+        dir.path(),
+        &[&["contract", "check", "old.json", "new.json"], flags].concat(),
+        "",
+    );
+    (said.code, said.whole())
+}
+
+#[test]
+fn what_a_later_file_breaks_is_told_with_its_place() {
+    let schema = "/entities/customer/schema";
+    let change = |it: &mut Value| {
+        let schema = it.pointer_mut(schema).unwrap();
+        schema["properties"]["email"] = json!({ "type": "string" });
+        schema["required"] = json!(["id", "name", "email"]);
+        schema["properties"]["seats"]["minimum"] = json!(0);
+    };
+    let (code, text) = checked(change, &[]);
+    assert_eq!(code, 1, "{text}");
+    for line in [
+        "new.json#/entities/customer/schema/properties/email: compatible: the member `email` is new",
+        "new.json#/entities/customer/schema/required: breaks writers: the member `email` has to be \
+         there now",
+        "new.json#/entities/customer/schema/properties/seats/minimum: breaks readers: `minimum` was \
+         1, and is 0",
+        "breaking: 2 of 3 differences",
+    ] {
+        assert!(text.lines().any(|said| said == line), "{line}: {text}");
+    }
+    let (code, text) = checked(change, &["--for", "readers"]);
+    assert_eq!(code, 1, "{text}");
+    assert!(
+        text.contains("breaking: 1 of 2 differences") && !text.contains("writers"),
+        "{text}"
+    );
+    let (code, text) = checked(change, &["--json"]);
+    let report: Value =
+        serde_json::from_str(text.lines().find(|line| line.starts_with('{')).unwrap()).unwrap();
+    assert_eq!((code, &report["compatible"]), (1, &json!(false)));
+    let expected = json!({
+        "file": "new",
+        "path": "/entities/customer/schema/required",
+        "change": "newly-required",
+        "breaks": ["writers"],
+        "message": "the member `email` has to be there now",
+    });
+    assert!(
+        report["findings"].as_array().unwrap().contains(&expected),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_later_file_that_breaks_nobody_is_fine() {
+    let (code, text) = checked(|it| it["title"] = json!("CRM"), &[]);
+    assert_eq!(
+        (code, text.contains("compatible: no differences")),
+        (0, true),
+        "{text}"
+    );
+    let looser = |it: &mut Value| {
+        it["entities"]["customer"]["schema"]["properties"]["seats"] = json!({ "type": "integer" });
+    };
+    let (code, text) = checked(looser, &["--for", "writers"]);
+    assert_eq!(code, 0, "{text}");
+    let (code, text) = checked(looser, &[]);
+    assert_eq!(code, 1, "{text}");
+}
+
+#[test]
+fn a_file_that_is_no_contract_is_a_usage_error() {
+    let (code, text) = checked(|it| it["entities"]["note"]["etag"] = json!("strong"), &[]);
+    assert_eq!(code, 2, "{text}");
+    for part in [
+        "error: cannot read the contract `new.json`",
+        "why: new.json#/entities/note/etag: \"strong\" is no policy",
+        "do:  correct the file",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn the_contracts_that_targets_serve_are_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &customers());
+    std::fs::write(dir.path().join("syncline.toml"), serving(2)).unwrap();
+    let text = in_dir(dir.path(), &["contract", "list"], "").fine();
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows[0], ["target", "contract", "version", "entities"]);
+    assert_eq!(rows[1..], [["crm", "crm", "2", "customer,", "note"]]);
+    let text = in_dir(dir.path(), &["contract", "list", "--json"], "").fine();
+    let line: Value = serde_json::from_str(&text).unwrap();
+    let customer = json!({
+        "entity": "customer",
+        "operations": ["retrieve", "upsert", "merge"],
+        "etag": "optional",
+    });
+    assert_eq!(
+        (&line["version"], &line["entities"][0]),
+        (&json!(2), &customer)
+    );
+    std::fs::write(dir.path().join("syncline.toml"), VERSIONS).unwrap();
+    assert_eq!(
+        in_dir(dir.path(), &["contract", "list"], "").fine(),
+        "no contracts\n"
+    );
+}

@@ -7,6 +7,7 @@ mod call;
 mod case;
 mod component;
 mod connection;
+mod contract;
 mod dev;
 mod dlq;
 mod embedded;
@@ -68,6 +69,7 @@ enum Command {
     Pipeline(pipeline::Args),
     Dlq(dlq::Args),
     Tx(tx::Args),
+    Contract(contract::Args),
     Bench(bench::Args),
 }
 
@@ -121,6 +123,7 @@ impl Command {
             Self::Pipeline(args) => Box::pin(pipeline::execute(&args, printer)).await,
             Self::Dlq(args) => Box::pin(dlq::execute(&args, printer)).await,
             Self::Tx(args) => Box::pin(tx::execute(&args, printer)).await,
+            Self::Contract(args) => contract::execute(&args, printer),
             Self::Bench(args) => Box::pin(bench::execute(&args, printer)).await,
         }
     }
