@@ -40,6 +40,13 @@ const NEEDED: &[&str] = &[
     "_INBOX.>",
 ];
 
+/// And with `guarantee = "atomic"`.
+const ATOMIC: &[&str] = &[
+    "$JS.API.STREAM.MSG.GET.TX",
+    "$JS.API.CONSUMER.*.TX.>",
+    "$JS.API.CONSUMER.MSG.NEXT.TX.>",
+];
+
 const COPY: &str = r#"
 [targets.crm]
 kind = "kv"
@@ -76,6 +83,8 @@ async fn prepare(env: &TestEnv) {
         discard: stream::DiscardPolicy::New,
         allow_direct: true,
         allow_message_ttl: true,
+        allow_rollup: true,
+        allow_atomic_publish: true,
         ..Default::default()
     };
     env.js.create_stream(leases).await.unwrap();
@@ -125,6 +134,26 @@ async fn a_user_who_may_make_nothing_works_with_what_is_there() {
     assert_eq!((counts.done, counts.dead), (1, 1), "{counts:?}");
     assert_eq!(env.entry("crm", "c-1").await, Some(json!({"key": "c-1"})));
     check_law(&runtime.drain().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_read_the_decisions_as_well_works_atomically() {
+    let env = server(&[NEEDED, ATOMIC].concat()).await;
+    prepare(&env).await;
+    let merges = r#"to = [{ target = "crm", operation = "merge" }]"#;
+    let text = as_app(&env, "false")
+        .replace("at-least-once\"", "atomic\"\nlease = \"1s\"")
+        .replace(r#"to = [{ target = "crm" }]"#, merges);
+    for n in 1..=2 {
+        let config = syncline::config::Config::parse(&text, env.folder(), &|_: &str| None);
+        let runtime = Running::start(config.unwrap()).await;
+        env.send("src.a", &Ce::new(n).data(json!({"key": "c-1", "n": n})))
+            .await;
+        assert_eq!(runtime.settled("p", 1).await.done, 1);
+        check_law(&runtime.drain().await);
+        let entry = env.entry("crm", "c-1").await;
+        assert_eq!(entry, Some(json!({"key": "c-1", "n": n})));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -80,6 +80,16 @@ impl Found {
             .is_some_and(|(decided, begun)| decided.0 == begun.0 && decided.1 > begun.1)
     }
 
+    /// Whether the same copy of the event was decided in the same tenure after `record` was begun: of a copy one
+    /// attempt begins when the one before has come to nothing.
+    pub(super) fn is_of_later_attempt(&self, record: &Record) -> bool {
+        let decided = self.record.head.transaction.as_ref();
+        let begun = record.head.transaction.as_ref();
+        decided
+            .zip(begun)
+            .is_some_and(|(decided, begun)| decided.is_after(begun))
+    }
+
     /// In which partition and under which ownership it was decided; none of a marker of `dedupe`.
     pub(super) fn decided_by(&self) -> Option<(u32, u64)> {
         let transaction = self.record.head.transaction.as_ref()?;

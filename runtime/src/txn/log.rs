@@ -24,7 +24,8 @@ pub(super) enum Fence {
     /// It cannot be made any more.
     Fenced,
     /// The record was written after a later tenure of its partition had begun, or that one decided about the event
-    /// once it had taken back what it found. Either way its runtime could do nothing for it any more.
+    /// once it had taken back what it found; or the server has forgotten that the record was closed, and a later
+    /// attempt decided. Either way there is nothing left to do for it.
     Late,
     /// That is not for us to do any more.
     Replaced,
@@ -209,7 +210,11 @@ impl Ledger {
         let is_same = found.record.gid() == record.gid();
         Ok(match self.ended(&found, record.head.generation).await? {
             Ended::Here if is_same => Err(Fence::Decided(Box::new(found.record))),
-            Ended::Here | Ended::Before if found.is_of_later_tenure(record) => Err(Fence::Late),
+            Ended::Here | Ended::Before
+                if found.is_of_later_tenure(record) || found.is_of_later_attempt(record) =>
+            {
+                Err(Fence::Late)
+            }
             // Decided otherwise: what is on its way for this one comes too late.
             Ended::Here | Ended::Before => Err(Fence::Fenced),
             Ended::No(_) if found.is_aborted() && is_same => Err(Fence::Fenced),

@@ -3,6 +3,7 @@
 //!
 //! A line of JSON, then the payloads one after the other as they are.
 
+mod attempt;
 mod ended;
 mod heads;
 mod taken_back;
