@@ -1,7 +1,7 @@
 //! Contracts of targets: what does not keep to one is not applied, by whomever it was sent.
 
 use crate::cli::in_dir;
-use crate::harness::{Ce, PARTS, Running, TestEnv, check_law};
+use crate::harness::{Ce, PARTS, Running, TestEnv, check_law, guests};
 use serde_json::{Value, json};
 use std::path::Path;
 use syncline::app::AppError;
@@ -183,6 +183,31 @@ async fn an_event_that_was_copied_keeps_to_the_contract_or_is_a_dead_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_correction_of_the_contract_its_letters_are_replayed() {
+    let env = TestEnv::start().await;
+    let copy = SOURCE.replace("stages = [\"probe\"]", "to = [{ target = \"crm\" }]");
+    let config = [PARTS, CONTRACT, &copy].concat();
+    write(env.folder(), &customers());
+    let runtime = env.run(&config).await;
+    let data = json!({"key": "c-1", "id": "c-1", "name": "Ada", "seats": "many"});
+    env.send("src.a", &Ce::new("1").data(data.clone())).await;
+    assert_eq!(runtime.settled("p", 1).await.dead, 1);
+    check_law(&runtime.drain().await);
+
+    let mut corrected = customers();
+    corrected["entities"]["customer"]["schema"]["properties"]["seats"] = json!(true);
+    write(env.folder(), &corrected);
+    let runtime = env.run(&config).await;
+    let url = env.nats.url();
+    let replay = ["dlq", "replay", "--reason", "contract", "--nats", &url];
+    assert_eq!(in_dir(env.folder(), &replay, "").fine(), "replayed 1\n");
+    let counts = runtime.settled("p", 1).await;
+    assert_eq!((counts.done, counts.replayed), (1, 1));
+    assert_eq!(env.entry("crm", "c-1").await, Some(data));
+    check_law(&runtime.drain().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lookup_reads_what_the_contract_lets_it() {
     let env = TestEnv::start().await;
     let runtime = run(&env, &customers(), "").await;
@@ -257,6 +282,26 @@ async fn a_plugin_that_writes_a_version_that_its_target_does_not_serve_is_not_st
         let runtime = env.run(&config).await;
         check_law(&runtime.drain().await);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swap_to_a_plugin_that_writes_another_version_changes_nothing() {
+    let env = TestEnv::start().await;
+    write(env.folder(), &customers());
+    let file = env.folder().join("plugin.wasm");
+    std::fs::write(&file, guests::bytes("PROBE")).unwrap();
+    let grants = "\"plugin.wasm\"\ngrants = { lookup = [\"*\"], state = true }";
+    let config = serving(2).replace("\"${FIRST_VERSION}\"", grants);
+    let runtime = env.run(&config).await;
+    let before = runtime.digest("first", "p");
+    std::fs::write(&file, guests::bytes("FIRST_VERSION")).unwrap();
+    let refused = runtime.plugins().swap("first").await.unwrap_err();
+    assert!(
+        refused.to_string().contains("which serves version 2"),
+        "{refused}"
+    );
+    assert_eq!(runtime.digest("first", "p"), before);
+    check_law(&runtime.drain().await);
 }
 
 #[test]

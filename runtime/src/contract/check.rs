@@ -9,6 +9,8 @@ use std::fmt;
 
 /// How many faults of one payload are told.
 const MOST: usize = 5;
+/// The longest place or text that is told: names come from payloads.
+const LONGEST: usize = 1000;
 
 /// An effect that does not keep to the contract of its target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,14 +41,14 @@ impl Wrong {
     fn with(fault: impl Into<String>) -> Self {
         Self {
             at: None,
-            fault: fault.into(),
+            fault: cut(&fault.into()),
         }
     }
 
     fn at(pointer: &str, fault: impl Into<String>) -> Self {
         Self {
-            at: Some(pointer.to_owned()),
-            fault: fault.into(),
+            at: Some(cut(pointer)),
+            fault: cut(&fault.into()),
         }
     }
 }
@@ -58,6 +60,13 @@ impl fmt::Display for Wrong {
             Some("") => write!(f, "the payload as a whole: {}", self.fault),
             Some(at) => write!(f, "at `{}`: {}", at.escape_debug(), self.fault),
         }
+    }
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
     }
 }
 
@@ -78,8 +87,8 @@ impl Contract {
     pub fn check(&self, effect: &Effect) -> Result<(), Violation> {
         let violation = |entity: &str, faults| Violation {
             contract: self.to_string(),
-            entity: entity.escape_debug().to_string(),
-            key: effect.key.escape_debug().to_string(),
+            entity: cut(&entity.escape_debug().to_string()),
+            key: cut(&effect.key.escape_debug().to_string()),
             operation: effect.operation,
             faults,
         };

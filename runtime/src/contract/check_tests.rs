@@ -354,6 +354,55 @@ fn values_are_kept_out_of_what_is_said() {
     }
 }
 
+#[test]
+fn a_payload_that_is_nested_as_deep_as_it_can_be_read_is_checked() {
+    let contract = contract(|it| {
+        it["entities"]["customer"]["key"] = json!({});
+        it["entities"]["customer"]["schema"] = json!({ "$ref": "#/$defs/tree" });
+        let child = json!({ "anyOf": [{ "$ref": "#/$defs/tree" }, { "type": "null" }] });
+        it["$defs"]["tree"] = json!({
+            "type": "object",
+            "properties": { "child": child },
+            "additionalProperties": false,
+        });
+    });
+    let nested = |depth: usize, leaf: &str| {
+        let (open, close) = (r#"{"child":"#.repeat(depth), "}".repeat(depth));
+        Bytes::from([open, leaf.to_owned(), close].concat())
+    };
+    for operation in [Operation::Upsert, Operation::Merge] {
+        let with = |payload| {
+            let effect = effect(operation, &json!(0));
+            said(&contract, &Effect { payload, ..effect })
+        };
+        assert_eq!(with(nested(120, "{}")), "");
+        assert!(with(nested(120, "7")).contains("at `/child"), "{operation}");
+        assert!(with(nested(10_000, "{}")).contains("it is not JSON: recursion limit"));
+    }
+}
+
+#[test]
+fn what_is_told_is_short_however_long_names_are() {
+    let contract = contract(|_| {});
+    let long = "x".repeat(1 << 20);
+    let names: Value = (0..100).map(|n| (format!("{n}{long}"), json!(1))).collect();
+    for effect in [
+        effect(
+            Operation::Upsert,
+            &json!({ "id": "c-1", "name": "A", (&*long): 1 }),
+        ),
+        effect(Operation::Merge, &names),
+        Effect {
+            key: long.clone(),
+            entity: Some(long.clone()),
+            ..effect(Operation::Upsert, &json!({}))
+        },
+    ] {
+        let violation = contract.check(&effect).unwrap_err().to_string();
+        assert!(violation.len() < 16_384, "{}", violation.len());
+    }
+}
+
 /// RFC 7396, on values.
 pub(super) fn merged(target: &Value, patch: &Value) -> Value {
     let Value::Object(patch) = patch else {

@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::Path;
 
 /// What the file as a whole may have.
-const MEMBERS: [&str; 8] = [
+pub(super) const MEMBERS: [&str; 8] = [
     "$schema",
     "name",
     "version",

@@ -2,6 +2,7 @@
 
 use super::document::{Contract, EtagPolicy, Verb};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 fn read(text: &str) -> Result<Contract, String> {
@@ -244,4 +245,48 @@ fn a_file_that_is_no_json_is_told_with_line_and_column() {
             .to_string()
             .contains("b.v1.json: the contract cannot be read")
     );
+}
+
+const MANUAL: &str = include_str!("../../../docs/contracts.md");
+
+#[test]
+fn the_contract_of_the_manual_is_one_and_all_words_are_explained() {
+    let (_, example) = MANUAL.split_once("```json\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    assert_eq!(read(example).unwrap().to_string(), "contract crm v2");
+    let members = super::document::MEMBERS.iter();
+    for word in members.chain(&["operations", "schema", "etag", "append", "\"none\""]) {
+        assert!(MANUAL.contains(&format!("`{word}`")), "{word}");
+    }
+}
+
+#[test]
+fn the_words_for_what_differs_are_those_of_the_manual() {
+    let (_, table) = MANUAL.split_once("as its `change`:").unwrap();
+    let documented: BTreeSet<&str> = table.split('`').skip(1).step_by(2).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/contract/compare");
+    let mut text = String::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        text.push_str(&std::fs::read_to_string(file.unwrap().path()).unwrap());
+    }
+    let said = text.split('"').skip(1).step_by(2);
+    let is_word = |text: &&str| text.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    let said: BTreeSet<&str> = said.filter(is_word).collect();
+    let missing: Vec<_> = documented.difference(&said).collect();
+    assert!(
+        missing.is_empty(),
+        "the manual has words that nothing says: {missing:?}"
+    );
+    let compound = said.iter().filter(|word| word.contains('-'));
+    let missing: Vec<_> = compound
+        .filter(|word| !documented.contains(*word))
+        .collect();
+    assert!(missing.is_empty(), "the manual lacks {missing:?}");
+}
+
+#[test]
+fn the_contract_of_the_example_is_one() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let contract = Contract::load(&root.join("../examples/saas/contracts/crm.v1.json"));
+    assert_eq!(contract.unwrap().to_string(), "contract crm v1");
 }

@@ -22,7 +22,7 @@ mod compare_tests;
 #[cfg(test)]
 mod document_tests;
 
-pub use check::Violation;
+pub use check::{Violation, Wrong};
 pub use compare::{Finding, Place, compare};
 pub use document::{Contract, Entity, EtagPolicy, Verb};
 pub use fault::ContractError;
