@@ -16,6 +16,9 @@ pub const LARGEST: usize = 1_000;
 /// The subject whose last message is expected at a position, where it is another than the message's own.
 const EXPECTED_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 
+/// Bytes of the headers of a condition, but for the subject in them.
+const CONDITION: usize = 110;
+
 /// A message of a batch. It must have no message id: one that is known would refuse the whole batch.
 #[derive(Debug, Clone)]
 pub struct Message {
@@ -70,14 +73,16 @@ impl Message {
     /// Bytes that it is for the server, about.
     #[must_use]
     pub fn size(&self) -> usize {
-        let headers = self.all_headers();
-        let headers = headers.iter().map(|(name, values)| {
+        let headers = self.headers.iter().map(|(name, values)| {
             let values = values.iter().map(|value| value.as_str().len() + 4);
             values
                 .map(|value| AsRef::<str>::as_ref(name).len() + value)
                 .sum::<usize>()
         });
-        self.subject.len() + self.payload.len() + headers.sum::<usize>()
+        let expects = self.expects.as_ref().map_or(0, |expected| {
+            CONDITION + expected.other.as_ref().map_or(0, |other| other.len())
+        });
+        self.subject.len() + self.payload.len() + expects + headers.sum::<usize>()
     }
 }
 

@@ -46,16 +46,27 @@ async fn narrow(env: &TestEnv) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_of_more_bytes_than_the_stream_takes_by_now_is_given_up() {
     let parts = PARTS.replace(", state = true", "");
-    let plain = [&parts, &*pipeline(r#"{ target = "crm" }"#)].concat();
-    // With a log record, and without one.
-    for config in [plain, two_merges()] {
+    let to = pipeline(r#"{ target = "crm" }"#);
+    let text = "x".repeat(30_000);
+    let large = json!({"key": "k", "n": 2, "text": text});
+    let put = json!({"do": "state", "op": "put", "key": "large", "value": text});
+    let cases = [
+        ([&parts, &*to].concat(), large.clone()),
+        // With a log record.
+        (two_merges(), large),
+        // With something beside the decision.
+        (
+            [PARTS, &*to].concat(),
+            json!({"key": "k", "steps": [put, {"do": "drop"}]}),
+        ),
+    ];
+    for (config, data) in cases {
         let env = TestEnv::start().await;
         let runtime = env.run(&config).await;
         env.send("src.a", &event("1", 1)).await;
         assert_eq!(runtime.settled("p", 1).await.done, 1);
         narrow(&env).await;
-        let large = Ce::new("2").data(json!({"key": "k", "n": 2, "text": "x".repeat(30_000)}));
-        env.send("src.a", &large).await;
+        env.send("src.a", &Ce::new("2").data(data)).await;
         env.send("src.a", &event("3", 3)).await;
         let counts = runtime.settled("p", 3).await;
         assert_eq!((counts.done, counts.dead), (2, 1));

@@ -26,6 +26,8 @@ use tracing::warn;
 /// The pauses between two tries of what has to succeed in the end.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long it may take to see why a write failed: most of them fail since nobody answers.
+const LOOK: Duration = Duration::from_millis(500);
 /// Room for what stands around a record in its message.
 const MARGIN: usize = 1_024;
 
@@ -248,6 +250,24 @@ impl Ledger {
         (subject, expected, body): (&str, u64, Bytes),
         joined: &[Message],
     ) -> Result<Stored, String> {
+        let n_bytes = body.len();
+        match self.try_to_write((subject, expected, body), joined).await {
+            Ok(stored) => Ok(stored),
+            Err(error) => {
+                let sizes = joined.iter().map(Message::size).chain([n_bytes]);
+                match self.too_large(sizes.max().unwrap_or_default()).await {
+                    Some(why) => Ok(Stored::TooLarge(why)),
+                    None => Err(error),
+                }
+            }
+        }
+    }
+
+    async fn try_to_write(
+        &self,
+        (subject, expected, body): (&str, u64, Bytes),
+        joined: &[Message],
+    ) -> Result<Stored, String> {
         let is_unconditional = fault::breaks(Promise::MarkerCas);
         if !joined.is_empty() {
             let expected = (!is_unconditional).then_some(expected);
@@ -259,30 +279,24 @@ impl Ledger {
             let written = self.stream.write(subject.to_owned(), body, self.horizon);
             return written.await.map(Stored::At);
         }
-        let n_bytes = body.len();
         let written = self
             .stream
             .replace(subject, expected, body, Some(self.horizon));
-        match in_time(written).await {
-            Ok(written) => Ok(written.into()),
-            Err(error) => match self.too_large(n_bytes).await {
-                Some(why) => Ok(Stored::TooLarge(why)),
-                None => Err(error),
-            },
-        }
+        in_time(written).await.map(Stored::from)
     }
 
-    /// Why a record of so many bytes, which could not be written, never will be, where it is more than the server takes
+    /// Why a message of so many bytes, which could not be written, never will be, where it is more than the server takes
     /// by now.
     pub(super) async fn too_large(&self, n_bytes: usize) -> Option<String> {
-        let largest = in_time(self.stream.largest()).await.ok()?;
+        let largest = tokio::time::timeout(LOOK, self.stream.largest()).await;
+        let largest = largest.ok()?.ok()?;
         let server = self.stream.client().server_info().max_payload;
         self.narrowed
             .store(server.saturating_sub(largest), Ordering::Relaxed);
         (n_bytes > largest.saturating_sub(MARGIN)).then(|| {
             format!(
-                "the record of what the event changes has {n_bytes} bytes, and a message on `{STREAM}` holds at most \
-                 {largest}, headers included: raise `max_payload` of the server and `max_msg_size` of the stream \
+                "what is to be written down for the event has {n_bytes} bytes, and a message on `{STREAM}` holds at \
+                 most {largest}, headers included: raise `max_payload` of the server and `max_msg_size` of the stream \
                  again, or let the event write less"
             )
         })
