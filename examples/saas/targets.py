@@ -3,6 +3,8 @@
 import json
 from collections import defaultdict
 
+from nats.js.api import DeliverPolicy
+
 from expected import content
 
 
@@ -22,14 +24,25 @@ async def read_winback(js):
 
 
 async def read_bucket(js, bucket):
-    """Every key that has a value."""
+    """Every key that has a value, by the stream below the bucket: the client's own watcher takes a
+    bucket for empty when the server has sent all of it before the client has looked."""
     found = {}
-    watcher = await (await js.key_value(bucket)).watchall(ignore_deletes=True)
-    async for entry in watcher:
-        if entry is None:  # that was all of it
+    prefix = f"$KV.{bucket}."
+    state = (await js.stream_info(f"KV_{bucket}")).state
+    if state.messages == 0:
+        return found
+    subscription = await js.subscribe(
+        f"{prefix}>",
+        stream=f"KV_{bucket}",
+        ordered_consumer=True,
+        deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
+    )
+    async for message in subscription.messages:
+        if "KV-Operation" not in (message.headers or {}):
+            found[message.subject.removeprefix(prefix)] = json.loads(message.data)
+        if message.metadata.sequence.stream >= state.last_seq:
             break
-        found[entry.key] = json.loads(entry.value)
-    await watcher.stop()
+    await subscription.unsubscribe()
     return found
 
 
