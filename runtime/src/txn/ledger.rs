@@ -181,7 +181,8 @@ impl Ledger {
                 Ok(Stored::At(sequence)) => return Decision::Made(sequence),
                 Ok(Stored::TooLate) => self.look(record, origin).await,
                 Ok(Stored::TooLarge(why)) => {
-                    refused = Some(why);
+                    // Of an earlier limit, which took it, nobody told.
+                    (refused, is_written) = (Some(why), true);
                     self.look(record, origin).await
                 }
                 Err(error) => {
