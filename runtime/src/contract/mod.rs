@@ -8,6 +8,7 @@
 mod check;
 mod compare;
 mod document;
+mod export;
 mod fault;
 mod key;
 mod patch;
