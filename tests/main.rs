@@ -11,6 +11,7 @@
 
 mod harness;
 
+mod api;
 mod atomic;
 mod attempts;
 mod chaos;

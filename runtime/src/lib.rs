@@ -21,6 +21,7 @@ pub mod intake;
 pub mod plugin;
 pub mod target;
 
+pub mod api;
 pub mod txn;
 
 pub mod pipeline;

@@ -2,6 +2,7 @@
 
 use super::TestEnv;
 use super::check::PATIENCE;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use syncline::app::{App, AppError, Options, Summary};
@@ -16,6 +17,7 @@ pub(crate) struct Running {
     metrics: Arc<Metrics>,
     plugins: Arc<Plugins>,
     shutdown: Shutdown,
+    api: Option<SocketAddr>,
     work: JoinSet<Result<Summary, AppError>>,
 }
 
@@ -34,12 +36,14 @@ impl Running {
         };
         let app = Box::pin(App::build(config, options)).await?;
         let (metrics, plugins, shutdown) = (app.metrics(), app.plugins(), Shutdown::new());
+        let api = app.api();
         let mut work = JoinSet::new();
         work.spawn(Box::pin(app.run(shutdown.clone())));
         Ok(Self {
             metrics,
             plugins,
             shutdown,
+            api,
             work,
         })
     }
@@ -58,6 +62,11 @@ impl Running {
             .targets()
             .remove(target)
             .unwrap_or_else(|| panic!("there is no target {target}"))
+    }
+
+    /// Where its API listens.
+    pub(crate) fn api(&self) -> SocketAddr {
+        self.api.expect("the configuration has no API")
     }
 
     /// The plugins at work.

@@ -7,6 +7,7 @@ mod post;
 mod refusal;
 mod replays;
 mod retrieve;
+mod serving;
 mod several;
 mod state;
 mod status;
@@ -14,6 +15,7 @@ mod uses;
 mod validate;
 mod way;
 
+use crate::api;
 use crate::config::Config;
 use crate::contract::Contract;
 use crate::control::{self, ControlError, Wishes};
@@ -29,6 +31,7 @@ use async_nats::jetstream;
 use post::Post;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,6 +109,9 @@ pub enum AppError {
     /// A pipeline's source cannot be opened.
     #[error(transparent)]
     Intake(#[from] IntakeError),
+    /// The API cannot be served.
+    #[error(transparent)]
+    Api(#[from] api::BindError),
     /// The stream of dead letters cannot be opened.
     #[error(transparent)]
     DeadLetters(#[from] DeadLetterError),
@@ -148,6 +154,7 @@ pub struct App {
     wishes: Wishes,
     pauses: BTreeMap<String, watch::Sender<bool>>,
     reporter: Reporter,
+    api: Option<api::Server>,
 }
 
 /// What became of the events.
@@ -250,8 +257,10 @@ impl App {
             pauses.insert(pipeline.name.clone(), ready.pause);
             pipelines.push(ready.reported);
         }
+        let api = serving::open(&config, &shared.targets).await?;
         Ok(Self {
             posts,
+            api,
             plugins: shared.plugins,
             metrics,
             tasks,
@@ -280,6 +289,12 @@ impl App {
         self.plugins.clone()
     }
 
+    /// Where the API listens.
+    #[must_use]
+    pub fn api(&self) -> Option<SocketAddr> {
+        self.api.as_ref().map(api::Server::address)
+    }
+
     /// Takes events in until `shutdown`, or until every pipeline has stopped at a failure, then
     /// drains: intake, lanes, answers.
     ///
@@ -305,7 +320,15 @@ impl App {
             }
             inner.begin();
         });
+        let serves = self.api.is_some();
+        if let Some(api) = self.api {
+            tasks.spawn(api.serve(tasks.clone(), self.shutdown.clone()));
+        }
         info!(pipelines = self.metrics.counts().len(), "ready");
+        // Without pipelines there is nothing to work off, and something to serve.
+        if serves && self.posts.is_empty() {
+            self.shutdown.begun().await;
+        }
         let working = self.posts.into_iter().map(|post| post.work(self.grace));
         let drained = futures::future::join_all(working)
             .await

@@ -14,11 +14,8 @@ pub(super) struct Keys {
 
 pub(super) const FILE: Keys = Keys {
     section: "",
-    known: &["nats", "secrets", "plugins", "targets", "pipelines"],
-    later: &[
-        ("admin", "the admin server"),
-        ("api", "the API of the target modules"),
-    ],
+    known: &["nats", "secrets", "plugins", "targets", "api", "pipelines"],
+    later: &[("admin", "the admin server")],
 };
 
 pub(super) const NATS: Keys = Keys {
@@ -127,6 +124,18 @@ pub(super) const CONTRACT: Keys = Keys {
     later: &[],
 };
 
+pub(super) const API: Keys = Keys {
+    section: "api",
+    known: &["listen", "tokens"],
+    later: &[],
+};
+
+pub(super) const TOKEN: Keys = Keys {
+    section: "api.tokens.NAME",
+    known: &["sha256", "scopes"],
+    later: &[],
+};
+
 pub(super) const PIPELINE: Keys = Keys {
     section: "pipelines.NAME",
     known: &[
@@ -195,7 +204,7 @@ pub(super) const PARTITIONS: Keys = Keys {
 
 /// All of them, in the order of the reference.
 #[cfg(test)]
-pub(super) const ALL: [&Keys; 19] = [
+pub(super) const ALL: [&Keys; 21] = [
     &FILE,
     &NATS,
     &TLS,
@@ -207,6 +216,8 @@ pub(super) const ALL: [&Keys; 19] = [
     &TARGET_TLS,
     &BREAKER,
     &CONTRACT,
+    &API,
+    &TOKEN,
     &PIPELINE,
     &SOURCE,
     &ROUTE,

@@ -5,6 +5,7 @@
 //! `entry` reads single values, and one file per section of the configuration puts them
 //! together. `docs/configuration.md` is the reference for users; a test keeps both in step.
 
+mod api;
 mod contracts;
 mod entry;
 mod env;
@@ -34,7 +35,7 @@ mod docs_tests;
 #[cfg(test)]
 mod good_tests;
 
-use crate::{pipeline, plugin, target};
+use crate::{api as module_api, pipeline, plugin, target};
 use entry::Entry;
 use file::File;
 use names::Names;
@@ -63,6 +64,8 @@ pub struct Config {
     pub plugins: Vec<plugin::Config>,
     /// The targets.
     pub targets: Vec<target::Config>,
+    /// The API of the targets; none: nothing listens.
+    pub api: Option<module_api::Config>,
     /// The pipelines.
     pub pipelines: Vec<pipeline::Config>,
 }
@@ -125,6 +128,7 @@ fn gather(root: &Section<'_>) -> Config {
             plugins::read(name, entry, &names)
         }),
         targets,
+        api: root.read("api", |entry| api::read(entry, &names)),
         pipelines: each(root, "pipelines", |name, entry| {
             pipelines::read(name, entry, (&names, &provision))
         }),

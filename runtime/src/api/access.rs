@@ -1,0 +1,91 @@
+//! Who asks, and what they may.
+
+use super::config::{Hash, Token};
+use crate::contract::Verb;
+use hyper::{HeaderMap, header};
+use subtle::ConstantTimeEq as _;
+
+/// The token of a request, if it is one of `tokens`.
+///
+/// How long it takes says nothing about any of them: all are compared, and hashes are what is
+/// compared.
+pub(super) fn token<'a>(tokens: &'a [Token], headers: &HeaderMap) -> Option<&'a Token> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else {
+        return None;
+    };
+    let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
+    if !scheme.eq_ignore_ascii_case(b"Bearer ") {
+        return None;
+    }
+    let shown = Hash::of(token.trim_ascii());
+    let mut found = None;
+    for known in tokens {
+        if bool::from(known.hash.0.ct_eq(&shown.0)) {
+            found = Some(known);
+        }
+    }
+    found
+}
+
+impl Token {
+    /// Whether it permits `verb` on `target`.
+    pub(super) fn permits(&self, target: &str, verb: Verb) -> bool {
+        self.scopes.iter().any(|scope| {
+            let is_meant = scope.target.as_deref().is_none_or(|named| named == target);
+            is_meant && scope.verb == verb
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    fn tokens() -> Vec<Token> {
+        let token = |name: &str, scope: &str| Token {
+            name: name.to_owned(),
+            hash: Hash::of(name.as_bytes()),
+            scopes: vec![scope.parse().unwrap()],
+        };
+        vec![token("one", "crm:retrieve"), token("all", "*:retrieve")]
+    }
+
+    fn known(values: &[&str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        }
+        token(&tokens(), &headers).map(|token| token.name.clone())
+    }
+
+    #[test]
+    fn who_shows_a_token_is_known_by_it() {
+        assert_eq!(known(&["Bearer one"]).as_deref(), Some("one"));
+        assert_eq!(known(&["bearer all"]).as_deref(), Some("all"));
+        for other in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer two",
+            "Basic one",
+            "one",
+            "Bearer one all",
+        ] {
+            assert_eq!(known(&[other]), None, "{other}");
+        }
+        assert_eq!(known(&[]), None);
+        assert_eq!(known(&["Bearer one", "Bearer all"]), None);
+    }
+
+    #[test]
+    fn a_token_permits_its_scopes_and_no_more() {
+        let tokens = tokens();
+        assert!(tokens[0].permits("crm", Verb::Retrieve));
+        assert!(!tokens[0].permits("billing", Verb::Retrieve));
+        assert!(!tokens[0].permits("crm", Verb::Delete));
+        assert!(tokens[1].permits("billing", Verb::Retrieve));
+        assert!(!tokens[1].permits("billing", Verb::Upsert));
+    }
+}

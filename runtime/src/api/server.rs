@@ -1,0 +1,136 @@
+//! The network: who is listened to, for how long, and how it ends.
+
+use super::answer::{Contracts, Desk, Read};
+use super::config::Config;
+use crate::shutdown::{Shutdown, Tasks};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::{debug, info, warn};
+
+/// How many connections there are at a time; more wait to be accepted.
+const CONNECTIONS: usize = 256;
+/// How many bytes the head of a request may have.
+const HEAD: usize = 16 * 1024;
+/// How many headers.
+const HEADERS: usize = 64;
+/// How long a head may take to come, and how long a connection may lie idle.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// After how long a connection is closed behind the request at work.
+const LIFETIME: Duration = Duration::from_secs(300);
+/// How long that request may still take.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long to wait after a connection could not be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the API cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the API cannot listen at {address}: {cause}: write another address as `api.listen`, or end what \
+     listens there"
+)]
+pub struct BindError {
+    address: SocketAddr,
+    cause: std::io::Error,
+}
+
+/// The API, which listens already and answers nobody yet.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    desk: Arc<Desk>,
+}
+
+impl Server {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// Where it cannot, and why.
+    pub async fn bind(
+        config: Config,
+        contracts: Contracts,
+        source: Arc<dyn Read>,
+    ) -> Result<Self, BindError> {
+        let address = config.listen.address();
+        let error = |cause| BindError { address, cause };
+        let listener = TcpListener::bind(address).await.map_err(error)?;
+        Ok(Self {
+            address: listener.local_addr().map_err(error)?,
+            listener,
+            desk: Arc::new(Desk::new(config.tokens, contracts, source)),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until the shutdown begins. Requests at work then are answered first.
+    pub async fn serve(self, tasks: Tasks, shutdown: Shutdown) {
+        info!(address = %self.address, "the API listens");
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let accepted = async {
+                let place = room.clone().acquire_owned().await;
+                (place, self.listener.accept().await)
+            };
+            let accepted = tokio::select! {
+                () = shutdown.begun() => return,
+                accepted = accepted => accepted,
+            };
+            match accepted {
+                (Ok(place), Ok((stream, _))) => {
+                    let desk = self.desk.clone();
+                    tasks.spawn(attend(stream, desk, shutdown.clone(), place));
+                }
+                (_, Err(error)) => {
+                    warn!(%error, "the API cannot accept a connection");
+                    shutdown.pause(PAUSE).await;
+                }
+                // Nobody closes the semaphore.
+                (Err(_), _) => return,
+            }
+        }
+    }
+}
+
+/// Answers what comes over one connection.
+async fn attend(
+    stream: TcpStream,
+    desk: Arc<Desk>,
+    shutdown: Shutdown,
+    _place: OwnedSemaphorePermit,
+) {
+    let service = service_fn(move |request| {
+        let desk = desk.clone();
+        async move { Ok::<_, Infallible>(desk.answer(request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD)
+        .max_headers(HEADERS)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Ok(ended),
+        _ = shutdown.pause(LIFETIME) => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(GRACE, connection).await
+        }
+    };
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "a connection to the API broke"),
+        Err(_) => debug!("a connection to the API was cut"),
+    }
+}

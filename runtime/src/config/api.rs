@@ -1,0 +1,169 @@
+//! `[api]`: whether the target modules can be read over HTTP, and by whom.
+
+use super::entry::Entry;
+use super::keys;
+use super::names::{self, Names};
+use super::targets::Flavor;
+use crate::api::{Config, DEFAULT_LISTEN, Hash, Scope, Token};
+
+pub(super) fn read(entry: &Entry<'_>, known: &Names) -> Option<Config> {
+    let section = entry.section(&keys::API)?;
+    let listen = match section.get("listen") {
+        Some(entry) => entry.parse(),
+        None => DEFAULT_LISTEN.parse().ok(),
+    };
+    let advice = "say whom to let in, as in [api.tokens.NAME]: nobody else is";
+    let fields = section.require("tokens", advice, Entry::fields)?;
+    if fields.is_empty() {
+        section.report("there is no token, so that nobody is let in: add [api.tokens.NAME]");
+    }
+    let mut tokens: Vec<Token> = Vec::new();
+    for (name, entry) in fields {
+        let Some(token) = read_token(name, &entry, known) else {
+            continue;
+        };
+        if let Some(other) = tokens.iter().find(|other| other.hash == token.hash) {
+            let same = &other.name;
+            entry.report_key(format!(
+                "it is the same token as `{same}`: give it one of its own"
+            ));
+        }
+        tokens.push(token);
+    }
+    Some(Config {
+        listen: listen?,
+        tokens,
+    })
+}
+
+fn read_token(name: &str, entry: &Entry<'_>, known: &Names) -> Option<Token> {
+    let name = names::own(name, entry);
+    let section = entry.section(&keys::TOKEN)?;
+    let advice = "write the SHA-256 of the token, 64 hexadecimal digits";
+    let hash = section.require("sha256", advice, Entry::parse::<Hash>);
+    let advice = "say what it permits, as in scopes = [\"crm:retrieve\"]";
+    let scopes = section.require("scopes", advice, Entry::texts)?;
+    let scopes = scopes
+        .iter()
+        .filter_map(|(entry, _)| read_scope(entry, known));
+    let scopes = scopes.collect();
+    Some(Token {
+        name,
+        hash: hash?,
+        scopes,
+    })
+}
+
+fn read_scope(entry: &Entry<'_>, known: &Names) -> Option<Scope> {
+    let scope: Scope = entry.parse()?;
+    let Some(target) = &scope.target else {
+        return Some(scope);
+    };
+    if !known.targets.iter().any(|(name, _)| name == target) {
+        entry.report(format!(
+            "no target `{target}` is configured: add [targets.{target}]"
+        ));
+    } else if matches!(known.flavor(target), Some(Flavor::Subject { .. })) {
+        entry.report(format!(
+            "target `{target}` is a subject, of which nothing can be read"
+        ));
+    } else if !known.contracts.contains_key(target) && known.flavor(target).is_some() {
+        entry.report(format!(
+            "target `{target}` has no contract, by which alone it can be read: name one as its `contract`"
+        ));
+    }
+    Some(scope)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use serde_json::json;
+
+    const REST: &str = r#"
+[targets.crm]
+kind = "kv"
+bucket = "crm"
+contract = { version = 2, schema = "crm.v2.json" }
+[targets.bare]
+kind = "kv"
+bucket = "bare"
+[targets.out]
+kind = "subject"
+subject = "out"
+stream = "OUT"
+"#;
+
+    fn parse(lines: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let customer = json!({ "operations": ["retrieve"], "schema": true });
+        let contract = json!({ "name": "crm", "version": 2, "entities": { "customer": customer } });
+        std::fs::write(folder.path().join("crm.v2.json"), contract.to_string()).unwrap();
+        let read = Config::parse(&format!("{REST}{lines}"), folder.path(), &|_: &str| None);
+        read.map_err(|problems| problems.to_string())
+    }
+
+    fn token(name: &str, digit: char, scopes: &str) -> String {
+        let hash = digit.to_string().repeat(64);
+        format!("[api.tokens.{name}]\nsha256 = \"{hash}\"\nscopes = {scopes}\n")
+    }
+
+    #[test]
+    fn nothing_listens_unless_it_is_asked_for() {
+        assert_eq!(parse("").unwrap().api, None);
+        let api = parse(&token("reader", 'a', "[\"crm:retrieve\", \"*:retrieve\"]"));
+        let api = api.unwrap().api.unwrap();
+        assert_eq!(api.listen, super::DEFAULT_LISTEN.parse().unwrap());
+        assert_eq!(api.tokens[0].name, "reader");
+        assert_eq!(api.tokens[0].scopes.len(), 2);
+    }
+
+    #[test]
+    fn what_would_let_in_nobody_or_everybody_is_refused() {
+        let one = token("a", 'a', "[\"crm:retrieve\"]");
+        let listen = |address: &str| format!("[api]\nlisten = \"{address}\"\n{one}");
+        for (lines, expected) in [
+            (listen("127.0.0.1:0"), ""),
+            (listen("[::1]:9"), ""),
+            (
+                listen("0.0.0.0:80"),
+                "api.listen: `0.0.0.0:80` can be reached from other machines, and without TLS",
+            ),
+            (
+                listen("localhost:80"),
+                "api.listen: `localhost:80` is no address",
+            ),
+            ("[api]\n".to_owned(), "`tokens` is missing"),
+            ("[api.tokens]\n".to_owned(), "there is no token"),
+            (
+                format!("{one}{}", token("b", 'a', "[]")),
+                "api.tokens.b: it is the same token as `a`",
+            ),
+            (
+                token("a", 'x', "[]"),
+                "api.tokens.a.sha256: a SHA-256 has 64 hexadecimal digits",
+            ),
+            (token("a", 'a', "[\"crm\"]"), "`crm` is no scope"),
+            (
+                token("a", 'a', "[\"crm:delete\"]"),
+                "`delete` cannot be permitted",
+            ),
+            (
+                token("a", 'a', "[\"cmr:retrieve\"]"),
+                "no target `cmr` is configured",
+            ),
+            (
+                token("a", 'a', "[\"bare:retrieve\"]"),
+                "target `bare` has no contract",
+            ),
+            (
+                token("a", 'a', "[\"out:retrieve\"]"),
+                "target `out` is a subject",
+            ),
+        ] {
+            let told = parse(&lines).err().unwrap_or_default();
+            assert!(told.contains(expected), "{lines}: {told}");
+            assert_eq!(told.is_empty(), expected.is_empty(), "{lines}: {told}");
+        }
+    }
+}
