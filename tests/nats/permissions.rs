@@ -35,6 +35,7 @@ const NEEDED: &[&str] = &[
     "$JS.ACK.SYNCLINE_DLQ.>",
     "$JS.API.STREAM.INFO.KV_SYNCLINE_CONTROL",
     "$JS.API.CONSUMER.*.KV_SYNCLINE_CONTROL.>",
+    "$JS.API.CONSUMER.CREATE.KV_SYNCLINE_CONTROL",
     "$JS.API.DIRECT.GET.KV_SYNCLINE_CONTROL.>",
     "$JS.API.STREAM.MSG.GET.KV_SYNCLINE_CONTROL",
     "_INBOX.>",
@@ -43,6 +44,7 @@ const NEEDED: &[&str] = &[
 /// And with `guarantee = "atomic"`.
 const ATOMIC: &[&str] = &[
     "$JS.API.STREAM.MSG.GET.TX",
+    "$JS.API.CONSUMER.CREATE.TX",
     "$JS.API.CONSUMER.*.TX.>",
     "$JS.API.CONSUMER.MSG.NEXT.TX.>",
 ];
