@@ -54,18 +54,22 @@ async fn send_all(session: &Session, steps: &[Step<'_>], end: &str) -> (Result<(
         return (Err(Failed::Beginning(fault)), false);
     }
     let mut sent: Vec<Sent<'_>> = Vec::with_capacity(steps.len());
+    let mut is_whole = true;
     for (step, statement) in steps.iter().zip(&statements) {
         let work: BoxFuture<'_, _> = Box::pin(execute(session, statement, step.value));
         let mut work = Box::pin(maybe_done(work));
-        // Nothing is answered yet: what has ended was not sent, and would fail nothing in the database.
-        if poll!(work.as_mut()).is_ready() {
-            let why = work.as_mut().take_output().and_then(Result::err);
-            let why = why.unwrap_or_else(|| Fault::new(Meaning::Silence, "nothing was sent"));
-            return (Err(Failed::Step(sent.len(), why)), false);
-        }
+        // What has failed by now was perhaps never sent, and would fail nothing in the database.
+        let is_ready = poll!(work.as_mut()).is_ready();
+        is_whole = !is_ready || work.as_mut().output_mut().is_some_and(|done| done.is_ok());
         sent.push(work);
+        if !is_whole {
+            break;
+        }
     }
-    let ended = session.plainly(end).await;
+    let ended = match is_whole {
+        true => session.plainly(end).await,
+        false => Err(Fault::new(Meaning::Silence, "the end was not sent")),
+    };
     let is_clear = ended.is_ok();
     for (n, mut work) in sent.into_iter().enumerate() {
         work.as_mut().await;
