@@ -1,12 +1,16 @@
-//! The API of the target modules: entities are read over HTTP as the targets hold them.
+//! The API of the target modules over HTTP: entities are read as the targets hold them, and changed by
+//! transactions.
+
+mod changes;
+mod client;
+mod killed;
 
 use crate::harness::{Ce, PARTS, Running, TestEnv, check_law, eventually};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use client::{get, lines, send};
+use serde_json::json;
 use syncline::api::Hash;
 use syncline::app::AppError;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 const TOKEN: &str = "reader-of-crm";
@@ -39,56 +43,6 @@ fn config(env: &TestEnv, listen: &str) -> String {
     );
     let parts = PARTS.replace("bucket = \"crm\"", "bucket = \"crm\"\ntimeout = \"1s\"");
     [&parts, CONTRACT, &api].concat()
-}
-
-struct Answer {
-    status: u16,
-    headers: BTreeMap<String, String>,
-    body: String,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
-    }
-}
-
-/// Sends a request of these lines over a connection of its own.
-async fn send(address: SocketAddr, lines: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(lines.as_bytes()).await.unwrap();
-    read(&mut stream).await
-}
-
-async fn read(stream: &mut TcpStream) -> Answer {
-    let mut bytes = Vec::new();
-    // A refused request is not read to its end, which resets the connection behind the answer.
-    while matches!(stream.read_buf(&mut bytes).await, Ok(1..)) {}
-    let text = String::from_utf8(bytes).unwrap();
-    let (head, body) = text
-        .split_once("\r\n\r\n")
-        .unwrap_or_else(|| panic!("no answer: {text}"));
-    let mut lines = head.lines();
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap();
-    let headers = lines.filter_map(|line| line.split_once(": "));
-    Answer {
-        status: status.parse().unwrap(),
-        headers: headers
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-            .collect(),
-        body: body.to_owned(),
-    }
-}
-
-fn lines(method: &str, path: &str, more: &str) -> String {
-    format!(
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-         Authorization: Bearer {TOKEN}\r\n{more}\r\n"
-    )
-}
-
-async fn get(address: SocketAddr, path: &str) -> Answer {
-    send(address, &lines("GET", path, "")).await
 }
 
 /// Writes a customer by way of the pipeline.

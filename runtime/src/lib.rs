@@ -8,6 +8,7 @@
 pub mod atomic_batch;
 pub mod event;
 pub mod fault;
+mod key_locks;
 pub mod last_message;
 pub mod provision;
 pub mod rate;
@@ -21,8 +22,11 @@ pub mod intake;
 pub mod plugin;
 pub mod target;
 
-pub mod api;
 pub mod txn;
+
+pub mod change;
+
+pub mod api;
 
 pub mod pipeline;
 

@@ -31,7 +31,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 pub(crate) use check::{check_law, check_law_of, eventually, stall, within};
 pub(crate) use cluster::Cluster;
 pub(crate) use module::{Fault, Module, OutsideModule, serve_where_asked};
-pub(crate) use nats::Server;
+pub(crate) use nats::{Server, free_ports};
 pub(crate) use postgres::Postgres;
 pub(crate) use process::{Process, binary};
 pub(crate) use publish::Ce;

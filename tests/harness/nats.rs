@@ -148,7 +148,7 @@ pub(super) fn signal(pid: u32, name: &str) {
 }
 
 /// Ports that nobody listens on, all different.
-pub(super) fn free_ports<const N: usize>() -> [u16; N] {
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     let listeners = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }

@@ -5,12 +5,13 @@ use super::no_faults;
 use super::sources::{Source, has_name, names_after, rust};
 
 /// A room, and the rooms it may use. Everybody may use the ground: event, fault, provision, rate,
-/// telemetry, shutdown, and what is asked of any stream: atomic_batch, last_message.
-const BELOW: [(&str, &[&str]); 19] = [
+/// telemetry, shutdown, key_locks, and what is asked of any stream: atomic_batch, last_message.
+const BELOW: [(&str, &[&str]); 21] = [
     ("atomic_batch", &[]),
     ("last_message", &[]),
     ("event", &[]),
     ("fault", &["shutdown"]),
+    ("key_locks", &[]),
     ("provision", &[]),
     ("rate", &[]),
     ("telemetry", &[]),
@@ -18,7 +19,8 @@ const BELOW: [(&str, &[&str]); 19] = [
     ("plugin", &[]),
     ("contract", &[]),
     ("target", &["contract"]),
-    ("api", &["contract", "target"]),
+    ("api", &["change", "contract", "target"]),
+    ("change", &["target", "txn"]),
     ("dead_letter", &[]),
     ("intake", &[]),
     ("control", &[]),
@@ -29,12 +31,15 @@ const BELOW: [(&str, &[&str]); 19] = [
     ),
     (
         "config",
-        &["api", "contract", "intake", "pipeline", "plugin", "target"],
+        &[
+            "api", "change", "contract", "intake", "pipeline", "plugin", "target",
+        ],
     ),
     (
         "app",
         &[
             "api",
+            "change",
             "config",
             "contract",
             "control",
@@ -47,11 +52,12 @@ const BELOW: [(&str, &[&str]); 19] = [
         ],
     ),
 ];
-const GROUND: [&str; 8] = [
+const GROUND: [&str; 9] = [
     "atomic_batch",
     "last_message",
     "event",
     "fault",
+    "key_locks",
     "provision",
     "rate",
     "telemetry",

@@ -33,7 +33,7 @@ impl Token {
     pub(super) fn permits(&self, target: &str, verb: Verb) -> bool {
         self.scopes.iter().any(|scope| {
             let is_meant = scope.target.as_deref().is_none_or(|named| named == target);
-            is_meant && scope.verb == verb
+            is_meant && scope.permits.includes(verb)
         })
     }
 }
@@ -49,7 +49,12 @@ mod tests {
             hash: Hash::of(name.as_bytes()),
             scopes: vec![scope.parse().unwrap()],
         };
-        vec![token("one", "crm:retrieve"), token("all", "*:retrieve")]
+        vec![
+            token("one", "crm:retrieve"),
+            token("all", "*:retrieve"),
+            token("writer", "crm:write"),
+            token("root", "*:*"),
+        ]
     }
 
     fn known(values: &[&str]) -> Option<String> {
@@ -87,5 +92,10 @@ mod tests {
         assert!(!tokens[0].permits("crm", Verb::Delete));
         assert!(tokens[1].permits("billing", Verb::Retrieve));
         assert!(!tokens[1].permits("billing", Verb::Upsert));
+        assert!(tokens[2].permits("crm", Verb::Append));
+        assert!(!tokens[2].permits("crm", Verb::Retrieve));
+        assert!(!tokens[2].permits("billing", Verb::Append));
+        assert!(tokens[3].permits("billing", Verb::Retrieve));
+        assert!(tokens[3].permits("billing", Verb::Delete));
     }
 }

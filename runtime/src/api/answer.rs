@@ -9,6 +9,7 @@ use super::openapi;
 use super::path::{self, Path, Place};
 use super::problem::{Problem, Trouble};
 use super::reply::{self, Reply};
+use crate::change::{Asked, Changed, Clerk, Name};
 use crate::contract::{Contract, Entity, EtagPolicy, Verb};
 use crate::target::{Found, ReadError, Targets};
 use bytes::Bytes;
@@ -58,29 +59,73 @@ impl Read for Targets {
     }
 }
 
+/// Makes changes.
+pub trait Change: Send + Sync {
+    /// What became of a change that was asked for before under this name; none: there was none.
+    fn find<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Option<Changed>>;
+
+    /// Makes one, all of it or nothing.
+    fn make(&self, asked: Asked) -> BoxFuture<'_, Changed>;
+}
+
+impl Change for Arc<Clerk> {
+    fn find<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Option<Changed>> {
+        Clerk::find(self, name).boxed()
+    }
+
+    fn make(&self, asked: Asked) -> BoxFuture<'_, Changed> {
+        Clerk::make(self, asked).boxed()
+    }
+}
+
+/// Where nobody may change anything.
+pub struct Nobody;
+
+impl Change for Nobody {
+    fn find<'a>(&'a self, _name: &'a Name) -> BoxFuture<'a, Option<Changed>> {
+        futures::future::ready(None).boxed()
+    }
+
+    fn make(&self, _asked: Asked) -> BoxFuture<'_, Changed> {
+        let why = "no token permits a change here".to_owned();
+        futures::future::ready(Changed::Refused(why)).boxed()
+    }
+}
+
+/// The modules behind the API.
+pub struct Modules {
+    /// What they take and give.
+    pub contracts: Contracts,
+    /// Where they are read.
+    pub source: Arc<dyn Read>,
+    /// Who changes them.
+    pub changes: Arc<dyn Change>,
+}
+
 /// Answers requests, wherever they come from.
 pub(super) struct Desk {
     tokens: Vec<Token>,
-    contracts: Contracts,
-    source: Arc<dyn Read>,
+    pub(super) modules: Modules,
     turns: Semaphore,
 }
 
-/// Entities of a kind that may be read.
-pub(super) struct Readable<'a> {
+/// Entities of a kind, with which the token permits and the contract allows something.
+pub(super) struct Entities<'a> {
     pub(super) place: &'a Place,
     /// As the contract calls it.
     pub(super) kind: &'a str,
-    entity: &'a Entity,
+    pub(super) contract: &'a Contract,
+    pub(super) entity: &'a Entity,
     source: &'a dyn Read,
 }
 
+const OF_ONE: &str = "GET, HEAD, PUT, PATCH, DELETE";
+
 impl Desk {
-    pub(super) fn new(tokens: Vec<Token>, contracts: Contracts, source: Arc<dyn Read>) -> Self {
+    pub(super) fn new(tokens: Vec<Token>, modules: Modules) -> Self {
         Self {
             tokens,
-            contracts,
-            source,
+            modules,
             turns: Semaphore::new(AT_ONCE),
         }
     }
@@ -114,41 +159,62 @@ impl Desk {
         match path::read(parts.uri.path())? {
             Path::Document => {
                 check_method(parts, &[Method::GET, Method::HEAD], "GET, HEAD")?;
-                let permitted = |target: &str| token.permits(target, Verb::Retrieve);
-                let document = openapi::document(&self.contracts, permitted);
+                let permitted = |target: &str, verb| token.permits(target, verb);
+                let document = openapi::document(&self.modules.contracts, permitted);
                 Ok(json(&document))
             }
-            Path::One(place, key) => {
-                check_method(parts, &[Method::GET, Method::HEAD], "GET, HEAD")?;
-                let mask = Mask::of_query(parts.uri.query())?;
-                self.find(token, &place)?
-                    .one(&key, mask.as_ref(), parts)
-                    .await
-            }
+            Path::One(place, key) => match of_method(&parts.method) {
+                Some(Verb::Retrieve) => {
+                    let mask = Mask::of_query(parts.uri.query())?;
+                    let entities = self.find(token, &place, Verb::Retrieve)?;
+                    entities.one(&key, mask.as_ref(), parts).await
+                }
+                Some(verb) => {
+                    let entities = self.find(token, &place, verb)?;
+                    Box::pin(self.change(token, (&entities, verb, &key), parts, body)).await
+                }
+                None => Err(Problem::of_method(OF_ONE)),
+            },
             Path::Several(place) => {
                 check_method(parts, &[Method::POST], "POST")?;
                 let mask = Mask::of_query(parts.uri.query())?;
-                let readable = self.find(token, &place)?;
+                let entities = self.find(token, &place, Verb::Retrieve)?;
                 let keys = batch::keys(&parts.headers, body).await?;
-                batch::answer(&readable, &keys, mask.as_ref()).await
+                batch::answer(&entities, &keys, mask.as_ref()).await
+            }
+            Path::All(place) => {
+                check_method(parts, &[Method::POST], "POST")?;
+                let entities = self.find(token, &place, Verb::Append)?;
+                let all = (&entities, Verb::Append, "");
+                Box::pin(self.change(token, all, parts, body)).await
+            }
+            Path::Transactions => {
+                check_method(parts, &[Method::POST], "POST")?;
+                Box::pin(self.transact(token, parts, body)).await
             }
         }
     }
 
-    /// The entities that a path means, where the token permits and the contract allows reading.
+    /// The entities that a path means, where the token permits and the contract allows `verb`.
     ///
-    /// Whoever may not read a target does not learn whether there is one.
-    fn find<'a>(&'a self, token: &Token, place: &'a Place) -> Result<Readable<'a>, Problem> {
+    /// Whoever may do nothing with a target does not learn whether there is one.
+    pub(super) fn find<'a>(
+        &'a self,
+        token: &Token,
+        place: &'a Place,
+        verb: Verb,
+    ) -> Result<Entities<'a>, Problem> {
         let target = &place.target;
-        if !token.permits(target, Verb::Retrieve) {
+        if !token.permits(target, verb) {
             let fault = format!(
-                "token `{}` has no scope `{target}:retrieve`: add it where the API is configured",
-                token.name
+                "token `{}` has no scope `{target}:{}`: add it where the API is configured",
+                token.name,
+                verb.as_str()
             );
             return Err(Problem::new(Trouble::Forbidden, fault));
         }
-        let contract = self.contracts.get(target).ok_or_else(|| {
-            let fault = format!("no target `{target}` with a contract can be read here");
+        let contract = self.modules.contracts.get(target).ok_or_else(|| {
+            let fault = format!("no target `{target}` with a contract is served here");
             Problem::new(Trouble::UnknownTarget, fault)
         })?;
         if contract.version() != place.version {
@@ -163,20 +229,47 @@ impl Desk {
                 format!("target `{target}`: {fault}"),
             )
         })?;
-        if let Some(fault) = entity.forbids(Verb::Retrieve) {
+        if let Some(fault) = entity.forbids(verb) {
             let fault = format!("target `{target}`: {contract}, entity `{kind}`: {fault}");
-            return Err(Problem::of_operation(fault));
+            return Err(Problem::of_operation(fault, methods_of(entity, verb)));
         }
-        Ok(Readable {
+        Ok(Entities {
             place,
             kind,
+            contract,
             entity,
-            source: &*self.source,
+            source: &*self.modules.source,
         })
     }
 }
 
-impl Readable<'_> {
+/// What a method does with one entity.
+fn of_method(method: &Method) -> Option<Verb> {
+    match *method {
+        Method::GET | Method::HEAD => Some(Verb::Retrieve),
+        Method::PUT => Some(Verb::Upsert),
+        Method::PATCH => Some(Verb::Merge),
+        Method::DELETE => Some(Verb::Delete),
+        _ => None,
+    }
+}
+
+/// The methods that the contract allows where `verb` was asked for.
+fn methods_of(entity: &Entity, verb: Verb) -> String {
+    let of_one = [
+        (Verb::Retrieve, "GET, HEAD"),
+        (Verb::Upsert, "PUT"),
+        (Verb::Merge, "PATCH"),
+        (Verb::Delete, "DELETE"),
+    ];
+    let allowed = of_one
+        .iter()
+        .filter(|(known, _)| verb != Verb::Append && entity.operations.contains(known));
+    let names: Vec<_> = allowed.map(|(_, methods)| *methods).collect();
+    names.join(", ")
+}
+
+impl Entities<'_> {
     /// The entity with this key, as the target holds it.
     pub(super) async fn read(&self, key: &str) -> Result<Option<Found>, Problem> {
         let target = &self.place.target;
@@ -228,7 +321,7 @@ impl Readable<'_> {
         Problem::new(Trouble::NoFields, fault)
     }
 
-    fn nothing(&self, key: &str) -> Problem {
+    pub(super) fn nothing(&self, key: &str) -> Problem {
         let (target, kind) = (&self.place.target, self.kind);
         let elsewhere = match self.place.entity {
             Some(_) => "; what was written without naming its kind is under `_` in its place",

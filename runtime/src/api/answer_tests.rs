@@ -1,7 +1,8 @@
 //! Requests and their answers, over entities in memory.
 
-use super::answer::{Contracts, Desk, Read};
-use super::batch::{LARGEST, MOST};
+use super::answer::{Contracts, Desk, Modules, Nobody, Read};
+use super::batch::MOST;
+use super::body::LARGEST;
 use super::config::{Hash, Token};
 use super::reply::Reply;
 use crate::contract::Contract;
@@ -78,7 +79,12 @@ fn desk() -> Desk {
         token("all", &["*:retrieve"]),
         token("none", &[]),
     ];
-    Desk::new(tokens, Contracts::from(targets), Arc::new(Shelf))
+    let modules = Modules {
+        contracts: Contracts::from(targets),
+        source: Arc::new(Shelf),
+        changes: Arc::new(Nobody),
+    };
+    Desk::new(tokens, modules)
 }
 
 fn request(method: &str, uri: &str, token: &str, body: &str) -> Request<Full<Bytes>> {
@@ -157,7 +163,7 @@ async fn who_has_it_already_is_told_so() {
 }
 
 /// Method, path, token; what comes of it: the status, and the name of the problem.
-const WRONG: [(&str, &str, &str, u16, &str); 24] = [
+const WRONG: [(&str, &str, &str, u16, &str); 26] = [
     ("GET", "/v2/crm/customer/a", "nobody", 401, "unauthorized"),
     ("GET", "/nowhere", "nobody", 401, "unauthorized"),
     ("GET", "/openapi.json", "nobody", 401, "unauthorized"),
@@ -192,13 +198,9 @@ const WRONG: [(&str, &str, &str, u16, &str); 24] = [
         400,
         "bad-request",
     ),
-    (
-        "PUT",
-        "/v2/crm/customer/a",
-        "all",
-        405,
-        "method-not-allowed",
-    ),
+    ("PUT", "/v2/crm/customer/a", "all", 403, "forbidden"),
+    ("POST", "/v2/crm/customer", "all", 403, "forbidden"),
+    ("GET", "/v1/transactions", "all", 405, "method-not-allowed"),
     (
         "OPTIONS",
         "/v2/crm/customer/a",

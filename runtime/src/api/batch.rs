@@ -1,6 +1,7 @@
 //! Several entities of a kind in one request.
 
-use super::answer::Readable;
+use super::answer::Entities;
+use super::body;
 use super::mask::Mask;
 use super::problem::{Problem, Trouble};
 use super::reply::{self, Reply};
@@ -8,22 +9,16 @@ use crate::target::Found;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body;
-use hyper::{HeaderMap, StatusCode, header};
+use hyper::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use std::error::Error;
-use std::time::Duration;
 
 /// How many entities may be asked for.
 pub(super) const MOST: usize = 100;
-/// How many bytes a request may have.
-pub(super) const LARGEST: usize = 256 * 1024;
 /// How many bytes of entities an answer may hold.
 const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
-/// How long a request may take to come.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How many entities are read at a time.
 const AT_ONCE: usize = 8;
 
@@ -56,19 +51,7 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let media_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|it| it.to_str().ok());
-    let essence = media_type
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default();
-    if !essence.trim().eq_ignore_ascii_case("application/json") {
-        let advice = "send it with Content-Type: application/json";
-        return Err(Problem::new(Trouble::WrongMediaType, advice));
-    }
-    let body = whole(body).await?;
+    let body = body::read(headers, body, body::JSON).await?;
     let asked: Asked = serde_json::from_slice(&body).map_err(|error| {
         let fault = format!("the request is not of the form {{\"keys\": [\"KEY\"]}}: {error}");
         Problem::new(Trouble::BadRequest, fault)
@@ -82,36 +65,13 @@ where
     }
 }
 
-async fn whole<B>(body: B) -> Result<Bytes, Problem>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    let body = Limited::new(body, LARGEST).collect();
-    let body = tokio::time::timeout(PATIENCE, body).await.map_err(|_| {
-        let fault = format!("the whole request did not come within {PATIENCE:?}");
-        Problem::new(Trouble::TooSlow, fault)
-    })?;
-    let body = body.map_err(|error| match error.is::<LengthLimitError>() {
-        true => {
-            let fault = format!("the request has more than {LARGEST} bytes: ask for fewer keys");
-            Problem::new(Trouble::TooLarge, fault)
-        }
-        false => Problem::new(
-            Trouble::BadRequest,
-            format!("the request breaks off: {error}"),
-        ),
-    })?;
-    Ok(body.to_bytes())
-}
-
-fn read<'a>(readable: &'a Readable<'_>, key: &'a str) -> BoxFuture<'a, Result<Read<'a>, Problem>> {
-    async move { Ok((key, readable.read(key).await?)) }.boxed()
+fn read<'a>(entities: &'a Entities<'_>, key: &'a str) -> BoxFuture<'a, Result<Read<'a>, Problem>> {
+    async move { Ok((key, entities.read(key).await?)) }.boxed()
 }
 
 /// What of these there is, in the order in which it was asked for.
 pub(super) async fn answer(
-    readable: &Readable<'_>,
+    entities: &Entities<'_>,
     keys: &[String],
     mask: Option<&Mask>,
 ) -> Result<Reply, Problem> {
@@ -119,7 +79,7 @@ pub(super) async fn answer(
         entities: Vec::new(),
         missing: Vec::new(),
     };
-    let reads: Vec<_> = keys.iter().map(|key| read(readable, key)).collect();
+    let reads: Vec<_> = keys.iter().map(|key| read(entities, key)).collect();
     let mut reads = stream::iter(reads).buffered(AT_ONCE);
     let mut n_bytes = 0;
     while let Some((key, found)) = reads.try_next().await? {
@@ -133,16 +93,16 @@ pub(super) async fn answer(
                 format!("the entities have more than {LARGEST_ANSWER} bytes: ask for fewer");
             return Err(Problem::new(Trouble::TooLarge, fault));
         }
-        let etag = readable.etag(&found);
+        let etag = entities.etag(&found);
         let entity = match mask {
-            Some(mask) => to_raw_value(&mask.apply(&readable.value(key, &found)?)),
+            Some(mask) => to_raw_value(&mask.apply(&entities.value(key, &found)?)),
             // As the target holds it: digits of large numbers are not lost on the way.
             None => serde_json::from_slice(&found.data),
         };
         told.entities.push(One {
             key,
             etag: etag.and_then(|etag| etag.to_str().ok().map(str::to_owned)),
-            entity: entity.map_err(|_| readable.no_json(key, &found))?,
+            entity: entity.map_err(|_| entities.no_json(key, &found))?,
         });
     }
     let body = serde_json::to_vec(&told).map_err(|error| {

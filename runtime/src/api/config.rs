@@ -18,6 +18,15 @@ pub struct Config {
     pub tokens: Vec<Token>,
 }
 
+impl Config {
+    /// Whether anybody may change anything.
+    #[must_use]
+    pub fn permits_changes(&self) -> bool {
+        let mut scopes = self.tokens.iter().flat_map(|token| &token.scopes);
+        scopes.any(|scope| scope.permits != Permitted::One(Verb::Retrieve))
+    }
+}
+
 /// An address of this machine alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen(SocketAddr);
@@ -110,8 +119,46 @@ impl fmt::Display for Hash {
 pub struct Scope {
     /// The target; none: every one that the API serves.
     pub target: Option<String>,
-    /// The operation.
-    pub verb: Verb,
+    /// What may be done.
+    pub permits: Permitted,
+}
+
+/// What a scope permits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permitted {
+    /// One operation.
+    One(Verb),
+    /// Every operation that changes something: `write`.
+    Changes,
+    /// Every operation: `*`.
+    All,
+}
+
+impl Permitted {
+    /// Whether `verb` is among it.
+    pub(super) fn includes(self, verb: Verb) -> bool {
+        match self {
+            Self::One(known) => known == verb,
+            Self::Changes => verb != Verb::Retrieve,
+            Self::All => true,
+        }
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "write" => Some(Self::Changes),
+            "*" => Some(Self::All),
+            word => Verb::read(word).map(Self::One),
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::One(verb) => verb.as_str(),
+            Self::Changes => "write",
+            Self::All => "*",
+        }
+    }
 }
 
 impl FromStr for Scope {
@@ -124,14 +171,15 @@ impl FromStr for Scope {
             .split_once(':')
             .filter(|(target, _)| !target.is_empty())
             .ok_or_else(|| format!("`{text}` is no scope: {advice}"))?;
-        if verb != Verb::Retrieve.as_str() {
-            return Err(format!(
-                "`{verb}` cannot be permitted: the API serves `retrieve` and nothing else"
-            ));
-        }
+        let permits = Permitted::read(verb).ok_or_else(|| {
+            format!(
+                "`{verb}` cannot be permitted: write `retrieve`, `upsert`, `merge`, `delete`, `append`, \
+                 `write` for all that changes something, or `*`"
+            )
+        })?;
         Ok(Self {
             target: (target != "*").then(|| target.to_owned()),
-            verb: Verb::Retrieve,
+            permits,
         })
     }
 }
@@ -139,7 +187,7 @@ impl FromStr for Scope {
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let target = self.target.as_deref().unwrap_or("*");
-        write!(f, "{target}:{}", self.verb.as_str())
+        write!(f, "{target}:{}", self.permits.as_str())
     }
 }
 
@@ -187,10 +235,16 @@ mod tests {
 
     #[test]
     fn a_scope_is_a_target_and_an_operation() {
-        for text in ["crm:retrieve", "*:retrieve"] {
+        for text in [
+            "crm:retrieve",
+            "*:retrieve",
+            "crm:write",
+            "*:*",
+            "crm:merge",
+        ] {
             assert_eq!(text.parse::<Scope>().unwrap().to_string(), text);
         }
-        for wrong in ["crm", ":retrieve", "crm:", "crm:upsert", "crm:*"] {
+        for wrong in ["crm", ":retrieve", "crm:", "crm:read", "crm:*:*"] {
             assert!(wrong.parse::<Scope>().is_err(), "{wrong}");
         }
     }

@@ -37,12 +37,13 @@ pub(super) fn is_known(headers: &HeaderMap, etag: Option<&HeaderValue>) -> bool 
     named.any(|tag| tag == "*" || etag.is_some_and(|etag| etag == opaque(tag)))
 }
 
-fn opaque(tag: &str) -> &str {
+/// A tag, whether it is weak or not.
+pub(super) fn opaque(tag: &str) -> &str {
     tag.strip_prefix("W/").unwrap_or(tag)
 }
 
 /// The tags of a list. A comma may stand within a tag.
-fn tags(list: &str) -> Vec<&str> {
+pub(super) fn tags(list: &str) -> Vec<&str> {
     let (mut tags, mut from, mut within) = (Vec::new(), 0, false);
     for (at, letter) in list.char_indices() {
         match letter {

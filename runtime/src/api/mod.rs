@@ -1,12 +1,15 @@
-//! The API of the target modules over HTTP: entities are read as their contracts describe them.
+//! The API of the target modules over HTTP: entities are read and changed as their contracts say.
 //!
 //! `server` is the network, `answer` everything else: a request is let in by its token (`access`),
-//! its path is taken apart (`path`), the contract is asked, and the entity read. What goes wrong is
-//! a `problem`. It decides nothing; it asks contracts and targets, and translates.
+//! its path is taken apart (`path`), the contract is asked, and the entity read, or a `change` made. What goes
+//! wrong is a `problem`. It decides nothing; it asks contracts, targets and whoever makes changes, and translates.
 
 mod access;
 mod answer;
 mod batch;
+mod body;
+mod change;
+mod condition;
 mod config;
 mod etag;
 mod mask;
@@ -15,10 +18,13 @@ mod path;
 mod problem;
 mod reply;
 mod server;
+mod transaction;
 
 #[cfg(test)]
 mod answer_tests;
+#[cfg(test)]
+mod change_tests;
 
-pub use answer::{Contracts, Read};
-pub use config::{Config, DEFAULT_LISTEN, Hash, Listen, Scope, Token};
+pub use answer::{Change, Contracts, Modules, Nobody, Read};
+pub use config::{Config, DEFAULT_LISTEN, Hash, Listen, Permitted, Scope, Token};
 pub use server::{BindError, Server};

@@ -2,12 +2,35 @@
 
 use super::answer::Contracts;
 use super::batch::MOST;
-use super::path::UNNAMED;
+use super::path::{TRANSACTIONS, UNNAMED};
 use super::problem::{self, ALL, Trouble};
-use crate::contract::{Contract, EtagPolicy, Verb};
+use super::transaction;
+use crate::contract::{Contract, Entity, EtagPolicy, Verb};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
+/// What can be permitted.
+const ALL_VERBS: [Verb; 5] = [
+    Verb::Retrieve,
+    Verb::Upsert,
+    Verb::Merge,
+    Verb::Delete,
+    Verb::Append,
+];
+/// What is done to one entity, and by which method.
+const METHODS: [(Verb, &str); 5] = [
+    (Verb::Retrieve, "get"),
+    (Verb::Retrieve, "head"),
+    (Verb::Upsert, "put"),
+    (Verb::Merge, "patch"),
+    (Verb::Delete, "delete"),
+];
+/// The problems that a change may meet.
+const CHANGE_PROBLEMS: [u16; 13] = [
+    400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 428, 503, 504,
+];
+/// Where parameters stand in the document.
+const PARAMETERS: &str = "/components/parameters";
 /// Where schemas stand in the document.
 const SCHEMAS: &str = "/components/schemas";
 /// What does not stand in a segment of a path as it is.
@@ -30,12 +53,23 @@ const ENCODED: &AsciiSet = &CONTROLS
     .add(b']');
 
 /// The document over the targets that are `permitted`.
-pub(super) fn document(contracts: &Contracts, permitted: impl Fn(&str) -> bool) -> Value {
+pub(super) fn document(contracts: &Contracts, permitted: impl Fn(&str, Verb) -> bool) -> Value {
     let (mut paths, mut schemas) = (Map::new(), Map::new());
-    for (target, contract) in contracts.iter().filter(|(target, _)| permitted(target)) {
+    let mut may_change = false;
+    for (target, contract) in contracts {
+        let permits = |verb: Verb| permitted(target, verb);
+        if !ALL_VERBS.into_iter().any(permits) {
+            continue;
+        }
+        may_change |= ALL_VERBS
+            .into_iter()
+            .any(|verb| verb != Verb::Retrieve && permits(verb));
         let prefix = format!("{target}.v{}", contract.version());
         schemas.extend(contract.schemas(SCHEMAS, &prefix));
-        add_paths(&mut paths, target, contract, &prefix);
+        add_paths(&mut paths, (target, contract, &prefix), permits);
+    }
+    if may_change {
+        paths.insert(TRANSACTIONS.to_owned(), json!({ "post": transactions() }));
     }
     json!({
         "openapi": "3.1.0",
@@ -56,9 +90,20 @@ pub(super) fn document(contracts: &Contracts, permitted: impl Fn(&str) -> bool) 
     })
 }
 
-fn add_paths(paths: &mut Map<String, Value>, target: &str, contract: &Contract, prefix: &str) {
-    let readable =
-        |(_, entity): &(&str, &crate::contract::Entity)| entity.forbids(Verb::Retrieve).is_none();
+/// A kind of entity as the document needs it.
+struct Described<'a> {
+    entity: &'a Entity,
+    /// What it looks like.
+    schema: Value,
+    /// What operations are called after.
+    name: String,
+}
+
+fn add_paths(
+    paths: &mut Map<String, Value>,
+    (target, contract, prefix): (&str, &Contract, &str),
+    permits: impl Fn(Verb) -> bool,
+) {
     let unnamed = contract
         .entity(None)
         .ok()
@@ -66,22 +111,35 @@ fn add_paths(paths: &mut Map<String, Value>, target: &str, contract: &Contract, 
     let named = contract
         .entities()
         .map(|(kind, entity)| (segment(kind), kind, entity));
-    for (segment, kind, entity) in named
-        .chain(unnamed)
-        .filter(|(_, kind, it)| readable(&(*kind, *it)))
-    {
+    for (segment, kind, entity) in named.chain(unnamed) {
+        let serves = |verb: Verb| permits(verb) && entity.forbids(verb).is_none();
         let base = format!("/v{}/{target}/{segment}", contract.version());
-        let schema = reference(SCHEMAS, &Contract::name_of_entity(prefix, kind));
-        let id = |verb: &str| format!("{verb}.{prefix}.{segment}");
-        let has_etags = entity.etag != EtagPolicy::None;
-        let one = json!({
-            "parameters": [key_of(contract, kind, prefix)],
-            "get": one("get", &id("retrieve"), &schema, has_etags),
-            "head": one("head", &id("head"), &schema, has_etags),
-        });
-        paths.insert(format!("{base}/{{key}}"), one);
-        let several = json!({ "post": several(&id("retrieve-several"), &schema) });
-        paths.insert(format!("{base}:retrieve"), several);
+        let described = Described {
+            entity,
+            schema: reference(SCHEMAS, &Contract::name_of_entity(prefix, kind)),
+            name: format!("{prefix}.{segment}"),
+        };
+        let mut one = Map::new();
+        for (verb, method) in METHODS {
+            if serves(verb) {
+                one.insert(method.to_owned(), described.operation(verb, method));
+            }
+        }
+        if !one.is_empty() {
+            one.insert(
+                "parameters".to_owned(),
+                json!([key_of(contract, kind, prefix)]),
+            );
+            paths.insert(format!("{base}/{{key}}"), one.into());
+        }
+        if serves(Verb::Retrieve) {
+            let several = json!({ "post": described.several() });
+            paths.insert(format!("{base}:retrieve"), several);
+        }
+        if serves(Verb::Append) {
+            let append = described.operation(Verb::Append, "post");
+            paths.insert(base, json!({ "post": append }));
+        }
     }
 }
 
@@ -106,74 +164,184 @@ fn key_of(contract: &Contract, kind: &str, prefix: &str) -> Value {
     json!({ "name": "key", "in": "path", "required": true, "schema": schema })
 }
 
-fn one(method: &str, id: &str, schema: &Value, has_etags: bool) -> Value {
-    let headers = match has_etags {
-        true => json!({ "ETag": { "schema": { "type": "string" } } }),
-        false => json!({}),
-    };
-    let mut found = json!({ "description": "The entity.", "headers": headers });
-    if let (Some(found), "get") = (found.as_object_mut(), method) {
-        // What a mask leaves of an entity need not keep to its schema.
-        let content =
-            json!({ "application/json": { "schema": { "anyOf": [schema, true] } }, "*/*": {} });
-        found.insert("content".to_owned(), content);
+impl Described<'_> {
+    fn operation(&self, verb: Verb, method: &str) -> Value {
+        match verb {
+            Verb::Retrieve => self.retrieve(method),
+            _ => self.change(verb),
+        }
     }
-    let mut responses = problems(&[400, 401, 403, 404, 422, 503]);
-    responses.insert("200".to_owned(), found);
-    responses.insert(
-        "304".to_owned(),
-        json!({ "description": "It is what If-None-Match names." }),
-    );
-    json!({
-        "operationId": id,
-        "parameters": [
-            reference("/components/parameters", "fields"),
-            reference("/components/parameters", "if-none-match"),
-        ],
-        "responses": responses,
-    })
+
+    /// A response with the entity's etag, where it has any.
+    fn response(&self, description: &str) -> Value {
+        let headers = match self.entity.etag {
+            EtagPolicy::None => json!({}),
+            _ => json!({ "ETag": { "schema": { "type": "string" } } }),
+        };
+        json!({ "description": description, "headers": headers })
+    }
+
+    fn with_entity(&self, mut response: Value) -> Value {
+        // What a mask leaves of an entity need not keep to its schema.
+        let content = json!({ "application/json": { "schema": { "anyOf": [self.schema, true] } }, "*/*": {} });
+        if let Some(response) = response.as_object_mut() {
+            response.insert("content".to_owned(), content);
+        }
+        response
+    }
+
+    fn retrieve(&self, method: &str) -> Value {
+        let mut responses = problems(&[400, 401, 403, 404, 422, 503]);
+        let found = match method {
+            "get" => self.with_entity(self.response("The entity.")),
+            _ => self.response("The entity."),
+        };
+        responses.insert("200".to_owned(), found);
+        responses.insert(
+            "304".to_owned(),
+            self.response("It is what If-None-Match names."),
+        );
+        let id = if method == "get" { "retrieve" } else { "head" };
+        json!({
+            "operationId": format!("{id}.{}", self.name),
+            "parameters": [
+                reference(PARAMETERS, "fields"),
+                reference(PARAMETERS, "if-none-match"),
+            ],
+            "responses": responses,
+        })
+    }
+
+    fn change(&self, verb: Verb) -> Value {
+        let mut responses = problems(&CHANGE_PROBLEMS);
+        responses.insert("204".to_owned(), self.response("It holds."));
+        match verb {
+            Verb::Upsert => {
+                let created = self.response("It holds, and there was none before.");
+                responses.insert("201".to_owned(), created);
+            }
+            Verb::Merge => {
+                let merged = self.with_entity(self.response("The entity as it is now."));
+                responses.insert("200".to_owned(), merged);
+            }
+            _ => {}
+        }
+        let mut parameters = vec![reference(PARAMETERS, "idempotency-key")];
+        if verb != Verb::Append {
+            parameters.push(reference(PARAMETERS, "if-match"));
+            parameters.push(reference(PARAMETERS, "if-none-match"));
+        }
+        let mut operation = Map::new();
+        let id = format!("{}.{}", verb.as_str(), self.name);
+        operation.insert("operationId".to_owned(), id.into());
+        operation.insert("parameters".to_owned(), parameters.into());
+        operation.insert("responses".to_owned(), responses.into());
+        let content = match verb {
+            Verb::Delete => return operation.into(),
+            Verb::Merge => {
+                json!({ "application/merge-patch+json": { "schema": { "type": "object" } } })
+            }
+            _ => json!({ "application/json": { "schema": self.schema } }),
+        };
+        let body = json!({ "required": true, "content": content });
+        operation.insert("requestBody".to_owned(), body);
+        operation.into()
+    }
+
+    fn several(&self) -> Value {
+        let asked = json!({
+            "type": "object",
+            "properties": {
+                "keys": {
+                    "type": "array",
+                    "items": { "type": "string" },
+                    "minItems": 1,
+                    "maxItems": MOST,
+                },
+            },
+            "required": ["keys"],
+            "additionalProperties": false,
+        });
+        let told = json!({
+            "type": "object",
+            "properties": {
+                "entities": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "properties": {
+                            "key": { "type": "string" },
+                            "etag": { "type": "string" },
+                            "entity": { "anyOf": [self.schema, true] },
+                        },
+                        "required": ["key", "entity"],
+                    },
+                },
+                "missing": { "type": "array", "items": { "type": "string" } },
+            },
+            "required": ["entities", "missing"],
+        });
+        let mut responses = problems(&[400, 401, 403, 408, 413, 415, 422, 503]);
+        let content = json!({ "application/json": { "schema": told } });
+        let found = json!({ "description": "Those that there are, in order.", "content": content });
+        responses.insert("200".to_owned(), found);
+        json!({
+            "operationId": format!("retrieve-several.{}", self.name),
+            "parameters": [reference(PARAMETERS, "fields")],
+            "requestBody": { "required": true, "content": { "application/json": { "schema": asked } } },
+            "responses": responses,
+        })
+    }
 }
 
-fn several(id: &str, schema: &Value) -> Value {
-    let asked = json!({
+/// Several changes at once.
+fn transactions() -> Value {
+    let text = json!({ "type": "string" });
+    let effect = json!({
         "type": "object",
         "properties": {
-            "keys": {
-                "type": "array",
-                "items": { "type": "string" },
-                "minItems": 1,
-                "maxItems": MOST,
-            },
+            "target": text,
+            "version": { "type": "integer", "minimum": 1 },
+            "entity": { "type": ["string", "null"] },
+            "operation": { "enum": ["upsert", "merge", "delete", "append"] },
+            "key": text,
+            "payload": true,
+            "if_match": text,
+            "if_none_match": text,
         },
-        "required": ["keys"],
+        "required": ["target", "version", "operation"],
+        "additionalProperties": false,
+    });
+    let effects = json!({
+        "type": "array",
+        "items": effect,
+        "minItems": 1,
+        "maxItems": transaction::MOST,
+    });
+    let asked = json!({
+        "type": "object",
+        "properties": { "effects": effects },
+        "required": ["effects"],
         "additionalProperties": false,
     });
     let told = json!({
         "type": "object",
-        "properties": {
-            "entities": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "properties": {
-                        "key": { "type": "string" },
-                        "etag": { "type": "string" },
-                        "entity": { "anyOf": [schema, true] },
-                    },
-                    "required": ["key", "entity"],
-                },
-            },
-            "missing": { "type": "array", "items": { "type": "string" } },
-        },
-        "required": ["entities", "missing"],
+        "properties": { "effects": { "type": "array", "items": { "type": "object" } } },
+        "required": ["effects"],
     });
-    let mut responses = problems(&[400, 401, 403, 408, 413, 415, 422, 503]);
-    let content = json!({ "application/json": { "schema": told } });
-    let found = json!({ "description": "Those that there are, in order.", "content": content });
-    responses.insert("200".to_owned(), found);
+    let mut responses = problems(&CHANGE_PROBLEMS);
+    // A change in it may be one that the contract does not allow.
+    responses.extend(problems(&[405]));
+    responses.insert(
+        "200".to_owned(),
+        json!({
+            "description": "All of it holds.",
+            "content": { "application/json": { "schema": told } },
+        }),
+    );
     json!({
-        "operationId": id,
-        "parameters": [reference("/components/parameters", "fields")],
+        "operationId": "transact",
+        "parameters": [reference(PARAMETERS, "idempotency-key")],
         "requestBody": { "required": true, "content": { "application/json": { "schema": asked } } },
         "responses": responses,
     })
@@ -196,10 +364,22 @@ fn parameters() -> Value {
             "description": "The members to return, as in id,address/city.",
             "schema": { "type": "string", "minLength": 1 },
         },
+        "if-match": {
+            "name": "If-Match",
+            "in": "header",
+            "description": "The ETag of the version that the change rests on, or *.",
+            "schema": { "type": "string" },
+        },
         "if-none-match": {
             "name": "If-None-Match",
             "in": "header",
             "schema": { "type": "string" },
+        },
+        "idempotency-key": {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "description": "What the request is known by: sent again, it changes nothing more.",
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
         },
     })
 }
@@ -214,7 +394,7 @@ fn responses() -> Value {
             "description": titles.join(". "),
             "content": { problem::MEDIA_TYPE: { "schema": shape() } },
         });
-        if let (Some(response), Trouble::Busy | Trouble::Unavailable) =
+        if let (Some(response), Trouble::Busy | Trouble::Unavailable | Trouble::UnknownOutcome) =
             (response.as_object_mut(), trouble)
         {
             let seconds = json!({ "Retry-After": { "schema": { "type": "integer" } } });

@@ -5,6 +5,8 @@ use percent_encoding::percent_decode_str;
 
 /// Where the description of the API is.
 pub(super) const DOCUMENT: &str = "/openapi.json";
+/// Where several entities are changed at once.
+pub(super) const TRANSACTIONS: &str = "/v1/transactions";
 /// What stands for the kind of entity where effects name none.
 pub(super) const UNNAMED: &str = "_";
 /// What a request to read several entities ends with.
@@ -19,6 +21,10 @@ pub(super) enum Path {
     One(Place, String),
     /// Several entities of a kind.
     Several(Place),
+    /// All entities of a kind.
+    All(Place),
+    /// Changes of several entities at once.
+    Transactions,
 }
 
 /// A kind of entity in a version of a target's contract.
@@ -34,6 +40,9 @@ pub(super) struct Place {
 pub(super) fn read(path: &str) -> Result<Path, Problem> {
     if path == DOCUMENT {
         return Ok(Path::Document);
+    }
+    if path == TRANSACTIONS {
+        return Ok(Path::Transactions);
     }
     let nothing = || Problem::new(Trouble::NotFound, "there is nothing at this path");
     let mut parts = path.strip_prefix('/').ok_or_else(nothing)?.split('/');
@@ -60,6 +69,9 @@ pub(super) fn read(path: &str) -> Result<Path, Problem> {
     match (key, entity.strip_suffix(SEVERAL)) {
         (Some(key), _) if !key.is_empty() => Ok(Path::One(place(entity)?, decode(key)?)),
         (None, Some(entity)) => Ok(Path::Several(place(entity)?)),
+        (None, None) if !entity.is_empty() && !entity.contains(':') => {
+            Ok(Path::All(place(entity)?))
+        }
         _ => Err(nothing()),
     }
 }
@@ -117,6 +129,11 @@ mod tests {
             unreachable!()
         };
         assert_eq!(several, Path::Several(place));
+        let Path::One(place, _) = one(customer, "") else {
+            unreachable!()
+        };
+        assert_eq!(read("/v2/crm/customer"), Ok(Path::All(place)));
+        assert_eq!(read("/v1/transactions"), Ok(Path::Transactions));
     }
 
     #[test]
@@ -127,7 +144,8 @@ mod tests {
             "/",
             "/v2",
             "/v2/crm",
-            "/v2/crm/customer",
+            "/v2/crm/",
+            "/v2/transactions",
             "/v2/crm/customer/",
             "/v2/crm/customer/a/b",
             "/2/crm/customer/a",

@@ -26,22 +26,30 @@ pub(super) enum Trouble {
     MethodNotAllowed,
     OperationNotAllowed,
     TooSlow,
+    Conflict,
+    PreconditionFailed,
     TooLarge,
     WrongMediaType,
     NotReadable,
     NoFields,
+    NotInContract,
+    Refused,
+    KeyReused,
+    PreconditionRequired,
     Busy,
     Unavailable,
+    UnknownOutcome,
 }
 
 use Trouble::{
-    BadRequest, Busy, Forbidden, MethodNotAllowed, NoFields, NoSuchKey, NotFound, NotReadable,
-    OperationNotAllowed, TooLarge, TooSlow, Unauthorized, Unavailable, UnknownEntity,
-    UnknownTarget, UnknownVersion, WrongMediaType,
+    BadRequest, Busy, Conflict, Forbidden, KeyReused, MethodNotAllowed, NoFields, NoSuchKey,
+    NotFound, NotInContract, NotReadable, OperationNotAllowed, PreconditionFailed,
+    PreconditionRequired, Refused, TooLarge, TooSlow, Unauthorized, Unavailable, UnknownEntity,
+    UnknownOutcome, UnknownTarget, UnknownVersion, WrongMediaType,
 };
 
 /// Each with its status, the name in its `type`, and its title.
-pub(super) const ALL: [(Trouble, StatusCode, &str, &str); 17] = [
+pub(super) const ALL: [(Trouble, StatusCode, &str, &str); 24] = [
     (
         BadRequest,
         StatusCode::BAD_REQUEST,
@@ -109,6 +117,18 @@ pub(super) const ALL: [(Trouble, StatusCode, &str, &str); 17] = [
         "The request did not come in time",
     ),
     (
+        Conflict,
+        StatusCode::CONFLICT,
+        "conflict",
+        "Something else kept changing the entity",
+    ),
+    (
+        PreconditionFailed,
+        StatusCode::PRECONDITION_FAILED,
+        "precondition-failed",
+        "The entity is not as the request says",
+    ),
+    (
         TooLarge,
         StatusCode::PAYLOAD_TOO_LARGE,
         "too-large",
@@ -133,6 +153,30 @@ pub(super) const ALL: [(Trouble, StatusCode, &str, &str); 17] = [
         "The entity has no fields",
     ),
     (
+        NotInContract,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "not-in-contract",
+        "The change does not keep to the contract",
+    ),
+    (
+        Refused,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "refused",
+        "The target does not take the change",
+    ),
+    (
+        KeyReused,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "key-reused",
+        "The idempotency key was used for something else",
+    ),
+    (
+        PreconditionRequired,
+        StatusCode::PRECONDITION_REQUIRED,
+        "precondition-required",
+        "The change has to say what it rests on",
+    ),
+    (
         Busy,
         StatusCode::SERVICE_UNAVAILABLE,
         "busy",
@@ -144,6 +188,12 @@ pub(super) const ALL: [(Trouble, StatusCode, &str, &str); 17] = [
         "unavailable",
         "The target does not answer",
     ),
+    (
+        UnknownOutcome,
+        StatusCode::GATEWAY_TIMEOUT,
+        "unknown-outcome",
+        "It is not known yet whether the change is made",
+    ),
 ];
 
 /// A problem with one request.
@@ -153,7 +203,7 @@ pub(super) struct Problem {
     /// What was attempted, and what to do.
     detail: String,
     /// The methods that are served instead.
-    allow: Option<&'static str>,
+    allow: Option<String>,
 }
 
 impl Problem {
@@ -166,18 +216,34 @@ impl Problem {
     }
 
     /// The method is none of `allow`.
-    pub(super) fn of_method(allow: &'static str) -> Self {
+    pub(super) fn of_method(allow: &str) -> Self {
         Self {
-            allow: Some(allow),
+            allow: Some(allow.to_owned()),
             ..Self::new(MethodNotAllowed, format!("use one of: {allow}"))
         }
     }
 
-    /// The contract allows no method that is served at this path.
-    pub(super) fn of_operation(detail: impl Into<String>) -> Self {
+    /// The contract allows other methods at this path, or none.
+    pub(super) fn of_operation(detail: impl Into<String>, allow: String) -> Self {
         Self {
-            allow: Some(""),
+            allow: Some(allow),
             ..Self::new(OperationNotAllowed, detail)
+        }
+    }
+
+    /// The same, of the effect of this number in a transaction.
+    pub(super) fn within(self, n: usize) -> Self {
+        Self {
+            detail: format!("effects[{n}]: {}", self.detail),
+            ..self
+        }
+    }
+
+    /// The same where the client had named no condition.
+    pub(super) fn into_conflict(self) -> Self {
+        Self {
+            trouble: Conflict,
+            ..self
         }
     }
 
@@ -192,13 +258,14 @@ impl Problem {
         let mut reply = reply::of(status, MEDIA_TYPE, body.to_string().into());
         let headers = reply.headers_mut();
         if let Some(allow) = self.allow {
-            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+            let allow = HeaderValue::from_str(&allow);
+            headers.insert(header::ALLOW, allow.unwrap_or(HeaderValue::from_static("")));
         }
         if status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             headers.insert(header::WWW_AUTHENTICATE, scheme);
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT].contains(&status) {
             headers.insert(header::RETRY_AFTER, AGAIN_AFTER);
         }
         // What of the request was not read must not be taken for the next one.

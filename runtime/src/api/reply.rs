@@ -25,6 +25,16 @@ pub(super) fn of(status: StatusCode, media_type: &str, body: Bytes) -> Reply {
     reply
 }
 
+/// An answer that says nothing but how it went.
+pub(super) fn empty(status: StatusCode) -> Reply {
+    let mut reply = of(status, "", Bytes::new());
+    reply.headers_mut().remove(header::CONTENT_TYPE);
+    if status == StatusCode::NO_CONTENT {
+        reply.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    reply
+}
+
 /// The asker has it already.
 pub(super) fn not_modified() -> Reply {
     let mut reply = of(StatusCode::NOT_MODIFIED, "", Bytes::new());

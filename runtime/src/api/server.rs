@@ -1,6 +1,6 @@
 //! The network: who is listened to, for how long, and how it ends.
 
-use super::answer::{Contracts, Desk, Read};
+use super::answer::{Desk, Modules};
 use super::config::Config;
 use crate::shutdown::{Shutdown, Tasks};
 use hyper::server::conn::http1;
@@ -53,18 +53,14 @@ impl Server {
     ///
     /// # Errors
     /// Where it cannot, and why.
-    pub async fn bind(
-        config: Config,
-        contracts: Contracts,
-        source: Arc<dyn Read>,
-    ) -> Result<Self, BindError> {
+    pub async fn bind(config: Config, modules: Modules) -> Result<Self, BindError> {
         let address = config.listen.address();
         let error = |cause| BindError { address, cause };
         let listener = TcpListener::bind(address).await.map_err(error)?;
         Ok(Self {
             address: listener.local_addr().map_err(error)?,
             listener,
-            desk: Arc::new(Desk::new(config.tokens, contracts, source)),
+            desk: Arc::new(Desk::new(config.tokens, modules)),
         })
     }
 

@@ -38,6 +38,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use serving::Serving;
 use state::States;
 use status::{Reported, Reporter};
 use uses::uses;
@@ -154,7 +155,7 @@ pub struct App {
     wishes: Wishes,
     pauses: BTreeMap<String, watch::Sender<bool>>,
     reporter: Reporter,
-    api: Option<api::Server>,
+    api: Option<Serving>,
 }
 
 /// What became of the events.
@@ -257,7 +258,7 @@ impl App {
             pauses.insert(pipeline.name.clone(), ready.pause);
             pipelines.push(ready.reported);
         }
-        let api = serving::open(&config, &shared.targets).await?;
+        let api = Box::pin(serving::open(&config, &shared, options.grace)).await?;
         Ok(Self {
             posts,
             api,
@@ -292,7 +293,7 @@ impl App {
     /// Where the API listens.
     #[must_use]
     pub fn api(&self) -> Option<SocketAddr> {
-        self.api.as_ref().map(api::Server::address)
+        self.api.as_ref().map(|api| api.server.address())
     }
 
     /// Takes events in until `shutdown`, or until every pipeline has stopped at a failure, then
@@ -321,20 +322,24 @@ impl App {
             inner.begin();
         });
         let serves = self.api.is_some();
+        let mut clerk = None;
         if let Some(api) = self.api {
-            tasks.spawn(api.serve(tasks.clone(), self.shutdown.clone()));
+            tasks.spawn(api.server.serve(tasks.clone(), self.shutdown.clone()));
+            clerk = api.clerk.map(|clerk| clerk.run(self.shutdown.clone()));
         }
         info!(pipelines = self.metrics.counts().len(), "ready");
-        // Without pipelines there is nothing to work off, and something to serve.
-        if serves && self.posts.is_empty() {
-            self.shutdown.begun().await;
-        }
-        let working = self.posts.into_iter().map(|post| post.work(self.grace));
-        let drained = futures::future::join_all(working)
-            .await
-            .into_iter()
-            .all(|drained| drained);
-        ended.begin();
+        let working = async {
+            // Without pipelines there is nothing to work off, and something to serve.
+            if serves && self.posts.is_empty() {
+                self.shutdown.begun().await;
+            }
+            let posts = self.posts.into_iter().map(|post| post.work(self.grace));
+            let drained = futures::future::join_all(posts).await;
+            ended.begin();
+            drained.into_iter().all(|drained| drained)
+        };
+        let changing = futures::future::OptionFuture::from(clerk);
+        let (drained, _) = futures::join!(working, changing);
         let drained = tasks.finish(Duration::from_secs(5)).await && drained;
         if let Err(error) = self.client.drain().await {
             warn!(%error, "the connection to NATS was not closed in order");

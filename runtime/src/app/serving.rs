@@ -1,26 +1,76 @@
-//! Where the API meets the targets.
+//! Where the API meets the targets and whoever changes them.
 
-use crate::api::{BindError, Contracts, Server};
+use super::{AppError, Shared, uses, way};
+use crate::api::{Change, Modules, Nobody, Server};
+use crate::change::{self, Clerk};
 use crate::config::Config;
-use crate::target::{Kind, Targets};
+use crate::txn::{Coordinator, Lease, Ledger, Members, Way};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// The API, if it is configured. It listens, and answers nobody yet.
+/// The only share of the changes that there is.
+const ALL: u32 = 0;
+/// How long a runtime that makes changes may be silent.
+const LEASE: Duration = Duration::from_secs(5);
+
+/// The API, which listens and answers nobody yet, and who makes its changes.
+pub(super) struct Serving {
+    pub(super) server: Server,
+    /// None: nobody may change anything.
+    pub(super) clerk: Option<Arc<Clerk>>,
+}
+
+/// The API, if it is configured.
+///
+/// # Errors
+/// [`AppError`] naming what is missing or wrong.
 pub(super) async fn open(
     config: &Config,
-    targets: &Arc<Targets>,
-) -> Result<Option<Server>, BindError> {
+    shared: &Shared,
+    grace: Duration,
+) -> Result<Option<Serving>, AppError> {
     let Some(settings) = config.api.clone() else {
         return Ok(None);
     };
-    let server = Server::bind(settings, contracts(config), targets.clone()).await?;
-    Ok(Some(server))
+    let clerk = match settings.permits_changes() {
+        true => Some(Clerk::new(clerk(config, shared, grace).await?)),
+        false => None,
+    };
+    let changes: Arc<dyn Change> = match &clerk {
+        Some(clerk) => Arc::new(clerk.clone()),
+        None => Arc::new(Nobody),
+    };
+    let modules = Modules {
+        contracts: uses::contracts(config),
+        source: shared.targets.clone(),
+        changes,
+    };
+    let server = Server::bind(settings, modules).await?;
+    Ok(Some(Serving { server, clerk }))
 }
 
-/// The contracts of targets that can be read.
-fn contracts(config: &Config) -> Contracts {
-    let targets = config.targets.iter();
-    let readable = targets.filter(|target| !matches!(target.kind, Kind::Subject { .. }));
-    let with = readable.filter_map(|target| Some((target.name.clone(), target.contract.clone()?)));
-    with.collect()
+async fn clerk(
+    config: &Config,
+    shared: &Shared,
+    grace: Duration,
+) -> Result<change::Parts, AppError> {
+    let (name, provision) = (change::PIPELINE, config.nats.provision());
+    let place = (&shared.context, &provision);
+    let ledger = Ledger::open(place, name, way::HORIZON, shared.targets.clone()).await?;
+    let coordinator = Coordinator::new(
+        name,
+        shared.targets.clone(),
+        None,
+        shared.dead_letters.clone(),
+        Way::Atomic(ledger),
+    );
+    let keeping = (shared.presence.clone(), shared.tasks.clone());
+    let calling = (shared.presence.clone(), &shared.tasks);
+    let members = Members::join((name, 1), LEASE, calling, shared.shutdown.clone()).await?;
+    Ok(change::Parts {
+        coordinator,
+        lease: Lease::open(place, (name, ALL), LEASE, members, keeping).await?,
+        tasks: shared.tasks.clone(),
+        grace,
+    })
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a decision is kept where `dedupe` does not say.
-const HORIZON: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+pub(super) const HORIZON: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The way that the pipeline's guarantee asks for.
 ///

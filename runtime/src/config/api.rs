@@ -1,10 +1,11 @@
-//! `[api]`: whether the target modules can be read over HTTP, and by whom.
+//! `[api]`: whether the target modules can be read and changed over HTTP, and by whom.
 
 use super::entry::Entry;
 use super::keys;
 use super::names::{self, Names};
 use super::targets::Flavor;
-use crate::api::{Config, DEFAULT_LISTEN, Hash, Scope, Token};
+use crate::api::{Config, DEFAULT_LISTEN, Hash, Permitted, Scope, Token};
+use crate::contract::Verb;
 
 pub(super) fn read(entry: &Entry<'_>, known: &Names) -> Option<Config> {
     let section = entry.section(&keys::API)?;
@@ -63,13 +64,15 @@ fn read_scope(entry: &Entry<'_>, known: &Names) -> Option<Scope> {
         entry.report(format!(
             "no target `{target}` is configured: add [targets.{target}]"
         ));
-    } else if matches!(known.flavor(target), Some(Flavor::Subject { .. })) {
+    } else if scope.permits == Permitted::One(Verb::Retrieve)
+        && matches!(known.flavor(target), Some(Flavor::Subject { .. }))
+    {
         entry.report(format!(
             "target `{target}` is a subject, of which nothing can be read"
         ));
     } else if !known.contracts.contains_key(target) && known.flavor(target).is_some() {
         entry.report(format!(
-            "target `{target}` has no contract, by which alone it can be read: name one as its `contract`"
+            "target `{target}` has no contract, by which alone it can be served: name one as its `contract`"
         ));
     }
     Some(scope)
@@ -145,8 +148,8 @@ stream = "OUT"
             ),
             (token("a", 'a', "[\"crm\"]"), "`crm` is no scope"),
             (
-                token("a", 'a', "[\"crm:delete\"]"),
-                "`delete` cannot be permitted",
+                token("a", 'a', "[\"crm:read\"]"),
+                "`read` cannot be permitted",
             ),
             (
                 token("a", 'a', "[\"cmr:retrieve\"]"),

@@ -8,6 +8,7 @@ use super::routes;
 use super::section::Section;
 use super::source;
 use super::targets::Flavor;
+use crate::change;
 use crate::event::KeySpec;
 use crate::intake::{self, Source};
 use crate::pipeline::{Config, Guarantee, OnFailure, RetryPolicy, RouteConfig};
@@ -44,6 +45,9 @@ pub(super) const ON_FAILURE: [(&str, Option<OnFailure>); 3] = [
 
 pub(super) fn read(name: &str, entry: &Entry<'_>, around: Around<'_>) -> Option<Config> {
     let name = names::own(name, entry);
+    if name == change::PIPELINE {
+        entry.report_key("the transactions of the API are listed under this name: choose another");
+    }
     let section = entry.section(&keys::PIPELINE)?;
     let (known, _) = around;
     let intake = intake(&section, &name, around);

@@ -106,6 +106,13 @@ impl Verb {
         word_of(&VERBS, self)
     }
 
+    /// The verb of this name.
+    #[must_use]
+    pub fn read(word: &str) -> Option<Self> {
+        let found = VERBS.iter().find(|(known, _)| *known == word);
+        found.map(|(_, verb)| *verb)
+    }
+
     /// What an effect does.
     #[must_use]
     pub fn of(operation: Operation) -> Self {

@@ -40,6 +40,19 @@ pub struct Envelope {
     pub origin: Arc<Origin>,
 }
 
+impl Envelope {
+    /// The same, where an earlier attempt may have come to its end.
+    #[must_use]
+    pub fn as_maybe_seen(&self) -> Self {
+        let mut origin = Origin::clone(&self.origin);
+        origin.maybe_seen = true;
+        Self {
+            origin: Arc::new(origin),
+            ..self.clone()
+        }
+    }
+}
+
 /// Where a copy of an event came from, and what identifies it here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {

@@ -28,7 +28,7 @@ mod sweep;
 mod transactions;
 
 use crate::dead_letter::DeadLetters;
-use crate::event::{Accepted, DeadLetter, Envelope, Plan};
+use crate::event::{Accepted, DeadLetter, Envelope, EventId, Plan};
 use crate::fault::{self, Point, Promise};
 use crate::plugin::State as PluginState;
 use crate::target::Targets;
@@ -154,6 +154,23 @@ impl Coordinator {
             Way::AtLeastOnce(Some(markers)) => Box::pin(markers.has_ended(&envelope.origin)).await,
             Way::Atomic(ledger) => Box::pin(self.was_decided(ledger, envelope, tenure)).await,
         }
+    }
+
+    /// The ordering key of the event that a decision was made about, as it is written down there.
+    ///
+    /// # Errors
+    /// When that cannot be known now.
+    pub async fn key_of(&self, event: &EventId) -> Result<Option<String>, MarkerError> {
+        let Some(ledger) = self.ledger() else {
+            return Ok(None);
+        };
+        let found = ledger.find(event.as_str()).await.map_err(|cause| {
+            MarkerError::new(
+                format!("cannot read what was decided about {event}"),
+                &cause,
+            )
+        })?;
+        Ok(found.and_then(|found| found.record.key().map(str::to_owned)))
     }
 
     fn ledger(&self) -> Option<&Ledger> {

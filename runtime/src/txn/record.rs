@@ -254,6 +254,12 @@ impl Record {
         })
     }
 
+    /// The ordering key of its event.
+    pub(super) fn key(&self) -> Option<&str> {
+        let transaction = self.head.transaction.as_ref();
+        transaction.map(|transaction| transaction.event.key.as_str())
+    }
+
     /// What participants prepare.
     pub(super) fn branches(&self) -> impl Iterator<Item = Branch<'_>> {
         let transaction = self.head.transaction.iter();
