@@ -26,6 +26,7 @@ mod hot_load;
 mod http;
 mod isolation;
 mod languages;
+mod lists;
 mod nats;
 mod ordering;
 mod parking;

@@ -162,6 +162,17 @@ impl Holder {
         takes && self.remembers() >= timeout.saturating_mul(4)
     }
 
+    /// Whether any of its servers may be asked for its messages, as far as is known.
+    pub(super) fn allows_direct(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.allow_direct)
+    }
+
+    /// Whether no subject has more than one message in it.
+    pub(super) fn keeps_one(&self) -> bool {
+        let known = self.known.as_ref();
+        known.is_some_and(|known| known.max_messages_per_subject == 1)
+    }
+
     /// Whether it is only taken to be there.
     pub(super) fn is_adopted(&self) -> bool {
         self.known.is_none()

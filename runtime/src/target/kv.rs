@@ -3,6 +3,7 @@
 //! Every write carries the source and sequence that caused it, so that a redelivery never takes an
 //! entry back to an earlier state.
 
+mod list;
 mod undo;
 
 use super::answer::of_publish_to;

@@ -8,6 +8,7 @@ mod config;
 mod holder;
 pub mod http;
 mod kv;
+mod list;
 mod merge;
 mod names;
 pub mod postgres;
@@ -40,6 +41,7 @@ pub use answer::Answer;
 pub use branch::Work;
 pub use breaker::{BreakerPolicy, Pass};
 pub use config::{Config, Kind};
+pub use list::{LARGEST_PAGE, Listed, Page, Position, Wanted};
 pub use names::{Branch, NameError};
 pub use promise::{JOINED, Promise};
 pub use template::SubjectTemplate;
@@ -310,8 +312,40 @@ impl Target {
                 Opened::Http(target) => Box::pin(target.read(entity, key)).await,
             }
         };
+        self.in_time(found).await
+    }
+
+    /// Lists entities, a page at a time: every one that is there from the first page to the last, and of those that
+    /// come, change or go meanwhile perhaps some, perhaps twice. Pages are no snapshot.
+    ///
+    /// # Errors
+    /// [`ReadError::Invalid`] when the target can list nothing, or not from that position;
+    /// [`ReadError::Unavailable`] when it does not answer in time.
+    pub async fn list(&self, wanted: &Wanted<'_>) -> Result<Page, ReadError> {
         let name = &self.name;
-        tokio::time::timeout(self.timeout, found)
+        let page = async {
+            match &self.kind {
+                Opened::Kv(target) => Box::pin(target.list(wanted)).await,
+                Opened::Postgres(target) => Box::pin(target.list(wanted)).await,
+                Opened::Subject(_) => Err(ReadError::Invalid(format!(
+                    "target `{name}` is of kind subject and holds no entities: list the target that they end up in"
+                ))),
+                Opened::Http(_) => Err(ReadError::Invalid(format!(
+                    "target `{name}` is of kind http, and nothing says where its module lists entities: \
+                     list a kv or postgres target that holds the same"
+                ))),
+            }
+        };
+        self.in_time(page).await
+    }
+
+    /// What the target answers, unless that takes too long.
+    async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, ReadError>>,
+    ) -> Result<T, ReadError> {
+        let name = &self.name;
+        tokio::time::timeout(self.timeout, answer)
             .await
             .unwrap_or_else(|_| {
                 let fault = format!("target `{name}` did not answer within {:?}", self.timeout);

@@ -10,16 +10,19 @@ mod config;
 mod database;
 mod document;
 mod fault;
+mod list;
 mod statements;
 mod table;
 mod transaction;
 
 use super::{Answer, Cause, Config, Found, ReadError};
 use crate::event::{Effect, Operation, encode_hash};
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use tokio_postgres::Row;
 
 pub use config::{Content, Settings, TableName, Url};
 pub use database::Database;
@@ -163,20 +166,11 @@ impl Postgres {
             session.give_back();
             Ok::<_, Fault>(row)
         };
-        let row = read.await.map_err(|fault| match fault.meaning {
-            Meaning::Refused => ReadError::Invalid(fault.text),
-            _ => ReadError::Unavailable(fault.text),
-        })?;
+        let row = read.await.map_err(unread)?;
         let found = row.map(|row| Found {
             content_type: "application/json".to_owned(),
             etag: row.try_get(0).unwrap_or_default(),
-            // A document that is SQL's NULL is JSON's.
-            data: row
-                .try_get::<_, Option<String>>(1)
-                .ok()
-                .flatten()
-                .unwrap_or_else(|| "null".to_owned())
-                .into(),
+            data: shown(&row),
         });
         Ok(found)
     }
@@ -225,6 +219,19 @@ impl Postgres {
         }
         session.give_back();
         unfit
+    }
+}
+
+/// The entity in the second column of a row. A document that is SQL's NULL is JSON's.
+fn shown(row: &Row) -> Bytes {
+    let shown: Option<String> = row.try_get(1).ok().flatten();
+    shown.unwrap_or_else(|| "null".to_owned()).into()
+}
+
+fn unread(fault: Fault) -> ReadError {
+    match fault.meaning {
+        Meaning::Refused => ReadError::Invalid(fault.text),
+        _ => ReadError::Unavailable(fault.text),
     }
 }
 

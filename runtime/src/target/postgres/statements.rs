@@ -97,6 +97,73 @@ impl Statements {
         let table = settings.table.quoted();
         format!("SELECT 1 FROM jsonb_populate_record(NULL::{table}, $1::text::jsonb) AS r")
     }
+
+    /// A page of a list: etag, entity, kind, key, and the key columns as texts, of each row; last how many rows there are
+    /// where fewer would not do. In the order of the key columns as the database has it, so that it need not sort.
+    /// `$1` is a row with the kind that is wanted and the key behind which the page begins, `$2` what keys
+    /// begin with, `$3` how many rows are wanted, `$4` after how many bytes the page ends.
+    pub(super) fn list(settings: &Settings, is_of_kind: bool, is_first: bool) -> String {
+        let parts = Parts::new(settings);
+        let (table, row) = (&parts.table, &parts.row);
+        let all = |of: &dyn Fn(&String) -> String, between: &str| {
+            let columns: Vec<_> = parts.keys.iter().map(of).collect();
+            columns.join(between)
+        };
+        let (etag, (shown, _)) = (parts.etag(), parts.entity());
+        let key = key_text(settings);
+        let kind = settings.entity.as_ref().map_or_else(
+            || "NULL::text".to_owned(),
+            |column| format!("t.{}::text", quote(column)),
+        );
+        // Taken by themselves they are constants for the planner, which goes along the index then.
+        let given = |column: &String| format!("(SELECT r.{column} FROM {row})");
+        // The row is looked at by some of these statements only, and none may leave its type open.
+        let mut conditions = vec![
+            format!("starts_with({key}, $2::text)"),
+            "$1::text IS NOT NULL".to_owned(),
+        ];
+        conditions.extend(parts.keys.iter().map(|key| format!("t.{key} IS NOT NULL")));
+        if let Some(column) = settings.entity.as_ref().filter(|_| is_of_kind) {
+            let column = quote(column);
+            conditions.push(format!("t.{column} = {}", given(&column)));
+        }
+        if !is_first {
+            let (columns, values) = (all(&|key| format!("t.{key}"), ", "), all(&given, ", "));
+            conditions.push(format!("({columns}) > ({values})"));
+        }
+        let numbered = parts.keys.iter().enumerate();
+        let sorted: Vec<_> = numbered
+            .map(|(n, key)| format!("t.{key} AS o{n}"))
+            .collect();
+        let order: Vec<_> = (0..sorted.len()).map(|n| format!("o{n}")).collect();
+        let (sorted, order) = (sorted.join(", "), order.join(", "));
+        let texts = all(&|key| format!("t.{key}::text"), ", ");
+        let (conditions, in_order) = (
+            conditions.join(" AND "),
+            all(&|key| format!("t.{key}"), ", "),
+        );
+        format!(
+            "SELECT etag, shown, kind, key, parts, n FROM (\
+             SELECT q.*, count(*) OVER () AS n, sum(octet_length(shown)) OVER (ORDER BY {order} \
+             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM (\
+             SELECT {etag} AS etag, {shown} AS shown, {kind} AS kind, {key} AS key, \
+             ARRAY[{texts}]::text[] AS parts, {sorted} FROM {table} AS t WHERE {conditions} \
+             ORDER BY {in_order} LIMIT $3::int8) AS q) AS p \
+             WHERE coalesce(before, 0) < $4::int8 ORDER BY {order}"
+        )
+    }
+}
+
+/// The key of a row `t` as effects name it: what its column holds, or of several a JSON list.
+fn key_text(settings: &Settings) -> String {
+    match settings.key.as_slice() {
+        [column] => format!("t.{}::text", quote(column)),
+        columns => {
+            let item = |column: &String| format!("to_json(t.{})::text", quote(column));
+            let items: Vec<_> = columns.iter().map(item).collect();
+            format!("('[' || {} || ']')", items.join(" || ',' || "))
+        }
+    }
 }
 
 /// What the statements are put together from.
@@ -175,17 +242,22 @@ impl<'a> Parts<'a> {
         )
     }
 
-    fn read(&self) -> String {
-        let etag = match &self.settings.version {
+    /// The etag of a row `t`.
+    fn etag(&self) -> String {
+        match &self.settings.version {
             Some(column) => format!("t.{}::text", quote(column)),
             None => "t.xmin::text".to_owned(),
-        };
+        }
+    }
+
+    /// The entity in a row `t` as a lookup shows it, and what a merge changes.
+    fn entity(&self) -> (String, String) {
         let object = |columns: Vec<&String>| {
             let columns: Vec<_> = columns.iter().map(|column| format!("t.{column}")).collect();
             let columns = columns.join(", ");
             format!("(SELECT row_to_json(c) FROM (SELECT {columns}) AS c)::text")
         };
-        let (shown, merged) = match &self.settings.content {
+        match &self.settings.content {
             Content::Document(column) => {
                 let column = format!("t.{}::text", quote(column));
                 (column.clone(), column)
@@ -194,7 +266,11 @@ impl<'a> Parts<'a> {
                 object(self.keys.iter().chain(&self.contents).collect()),
                 object(self.contents.iter().collect()),
             ),
-        };
+        }
+    }
+
+    fn read(&self) -> String {
+        let (etag, (shown, merged)) = (self.etag(), self.entity());
         let (table, row, on_key) = (&self.table, &self.row, &self.on_key);
         format!("SELECT {etag}, {shown}, {merged} FROM {table} AS t, {row} WHERE {on_key}")
     }
@@ -227,7 +303,8 @@ mod tests {
             content: Content::Columns(vec!["it's".to_owned()]),
             version: Some(name("v")),
         };
-        let all = format!("{:?}", Statements::new(&settings));
+        let lists = [true, false].map(|is_first| Statements::list(&settings, true, is_first));
+        let all = format!("{:?} {lists:?}", Statements::new(&settings));
         // In each statement, a quote within a name stands twice.
         let all = all.replace("\\\"", "\"");
         for (at, _) in all.match_indices("\"; --") {

@@ -49,6 +49,10 @@ impl Table {
         &self.name
     }
 
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     pub(super) fn statements(&self) -> &Statements {
         &self.statements
     }

@@ -1,0 +1,278 @@
+//! Entries of a bucket, listed in the order in which they were written last.
+//!
+//! They are read by their positions in the stream, without a consumer. What is written meanwhile moves to the end, so that
+//! an entry may come twice, and one that was there all the time comes at least once.
+
+use super::{Current, Kv};
+use crate::event::{KeyAlphabet, escape_key, unescape_key};
+use crate::target::list::{BYTES, Listed, Page, Position, Wanted};
+use crate::target::{Found, ReadError};
+use async_nats::StatusCode;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use futures::{StreamExt as _, TryStreamExt as _};
+use std::fmt::Display;
+
+/// Messages that are asked for at once.
+const MOST: usize = 256;
+/// How often messages are asked for until a page ends, however few of them were entries that are wanted.
+const LOOKS: usize = 32;
+/// Questions about older values that are on their way at once.
+const QUESTIONS: usize = 64;
+/// The answer to a request for several messages has come to its end.
+const END: u16 = 204;
+
+/// Which entries are wanted, as far as their subjects say.
+struct Names<'a> {
+    /// What all their subjects begin with.
+    base: String,
+    /// What the server sees of the choice: whole tokens.
+    filter: String,
+    /// What their keys begin with.
+    prefix: &'a str,
+    entity: Option<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn of(kv: &Kv, wanted: &Wanted<'a>) -> Self {
+        let base = match wanted.entity {
+            Some(entity) => {
+                let token = escape_key(entity, KeyAlphabet::Token);
+                format!("{}{token}.", kv.prefix)
+            }
+            None => kv.prefix.clone(),
+        };
+        let filter = match whole_tokens(wanted.prefix) {
+            "" => format!("{base}>"),
+            tokens => {
+                let tokens = escape_key(tokens, KeyAlphabet::BucketKey);
+                format!("{base}{tokens}.>")
+            }
+        };
+        Self {
+            base,
+            filter,
+            prefix: wanted.prefix,
+            entity: wanted.entity,
+        }
+    }
+
+    /// The key of the entry at `subject`; none: no key is written there.
+    fn key_of(&self, kv: &Kv, subject: &str) -> Option<String> {
+        let key = unescape_key(subject.strip_prefix(&self.base)?)?;
+        (kv.subject(self.entity, &key) == subject).then_some(key)
+    }
+}
+
+/// The part of a key's beginning that is whole tokens of the subject, whatever follows.
+fn whole_tokens(prefix: &str) -> &str {
+    let bytes = prefix.as_bytes();
+    let is_other = |at: Option<usize>| {
+        at.and_then(|at| bytes.get(at))
+            .is_some_and(|byte| *byte != b'.')
+    };
+    let parts = |at: &usize| {
+        bytes.get(*at) == Some(&b'.') && is_other(at.checked_sub(1)) && is_other(Some(at + 1))
+    };
+    let last = (0..bytes.len()).rev().find(parts);
+    last.and_then(|at| prefix.get(..at)).unwrap_or_default()
+}
+
+impl Kv {
+    pub(in crate::target) async fn list(&self, wanted: &Wanted<'_>) -> Result<Page, ReadError> {
+        let names = Names::of(self, wanted);
+        let mut reached: u64 = match wanted.after {
+            None => 0,
+            Some(position) => position.as_str().parse().map_err(|_| position.unknown())?,
+        };
+        let (mut page, mut n_bytes) = (Page::default(), 0);
+        for _ in 0..LOOKS {
+            let n_missing = wanted.limit() - page.entities.len();
+            // Where the server cannot see which keys are wanted, most are not.
+            let n_asked = if wanted.prefix.is_empty() {
+                n_missing
+            } else {
+                MOST
+            };
+            let messages = self
+                .after(&names.filter, reached, n_asked.min(MOST))
+                .await?;
+            if messages.is_empty() {
+                return Ok(page);
+            }
+            for (message, is_last) in self.lasting(messages).await? {
+                let sequence = message.sequence;
+                reached = sequence;
+                if !is_last {
+                    continue;
+                }
+                n_bytes += message.payload.len();
+                names.take(self, message, &mut page);
+                if page.entities.len() >= wanted.limit() || n_bytes >= BYTES {
+                    page.next = Some(Position::new(reached.to_string()));
+                    return Ok(page);
+                }
+            }
+        }
+        page.next = Some(Position::new(reached.to_string()));
+        Ok(page)
+    }
+
+    /// Some messages behind `position`, the next ones first; none: there are no more.
+    async fn after(
+        &self,
+        filter: &str,
+        position: u64,
+        n_wanted: usize,
+    ) -> Result<Vec<StreamMessage>, ReadError> {
+        let next = position + 1;
+        if self.stream.allows_direct() {
+            let messages = self.several(filter, next, n_wanted).await?;
+            if !messages.is_empty() {
+                return Ok(messages);
+            }
+        }
+        // Whoever answered may not have everything yet: that it was the end is for the leader to say.
+        let stream = self.stream.stream();
+        match stream.get_first_raw_message_by_subject(filter, next).await {
+            Ok(message) => Ok(vec![message]),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(Vec::new()),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// The same with one request, answered by any server that holds the stream.
+    async fn several(
+        &self,
+        filter: &str,
+        from: u64,
+        n_wanted: usize,
+    ) -> Result<Vec<StreamMessage>, ReadError> {
+        let client = self.context.client();
+        let inbox = client.new_inbox();
+        let answers = client.subscribe(inbox.clone()).await;
+        let mut answers = answers.map_err(|error| unavailable(&error))?;
+        let api = self.provision.prefix.as_deref().unwrap_or("$JS.API");
+        let subject = format!("{api}.DIRECT.GET.{}", self.stream.name);
+        let request = serde_json::json!({
+            "seq": from, "next_by_subj": filter, "batch": n_wanted, "max_bytes": BYTES,
+        });
+        let asked = client.publish_with_reply(subject, inbox, request.to_string().into());
+        asked.await.map_err(|error| unavailable(&error))?;
+        let mut messages: Vec<StreamMessage> = Vec::new();
+        while let Some(answer) = answers.next().await {
+            match answer.status {
+                None => {}
+                Some(status) if status.as_u16() == END || status == StatusCode::NOT_FOUND => {
+                    return Ok(messages);
+                }
+                Some(status) => {
+                    let said = answer.description.as_deref().unwrap_or_default();
+                    return Err(unavailable(&format!("{status} {said}")));
+                }
+            }
+            let message = StreamMessage::try_from(answer).map_err(|error| unavailable(&error))?;
+            let before = messages.last().map(|message| message.sequence);
+            if before.is_some_and(|before| !follows(&message, before)) {
+                return Err(unavailable(&"a part of the answer was lost"));
+            }
+            messages.push(message);
+        }
+        Err(unavailable(&"the answer ended early"))
+    }
+
+    /// The messages, and whether each is the last of its subject.
+    async fn lasting(
+        &self,
+        messages: Vec<StreamMessage>,
+    ) -> Result<Vec<(StreamMessage, bool)>, ReadError> {
+        let keeps_one = self.stream.keeps_one();
+        let asked = messages.into_iter().map(|message| async move {
+            if keeps_one {
+                return Ok((message, true));
+            }
+            let last = self.stream.last_message(&message.subject).await?;
+            // A bucket whose entries expire forgets them too.
+            let is_last = last.is_some_and(|last| last.sequence == message.sequence);
+            Ok((message, is_last))
+        });
+        let asked = futures::stream::iter(asked).buffered(QUESTIONS);
+        asked.try_collect().await
+    }
+}
+
+impl Names<'_> {
+    /// Puts an entry on the page, if it is one that is wanted.
+    fn take(&self, kv: &Kv, message: StreamMessage, page: &mut Page) {
+        let key = self.key_of(kv, &message.subject);
+        let current = Current::of(message);
+        let (Some(key), Some(data)) = (&key, current.value) else {
+            page.n_nameless += u64::from(key.is_none());
+            return;
+        };
+        if key.starts_with(self.prefix) {
+            page.entities.push(Listed {
+                entity: self.entity.map(str::to_owned),
+                key: key.clone(),
+                found: Found {
+                    content_type: current
+                        .content_type
+                        .unwrap_or_else(|| "application/json".to_owned()),
+                    etag: current.revision.to_string(),
+                    data,
+                },
+            });
+        }
+    }
+}
+
+/// Whether `message` was sent right behind the one at `before`, as far as it says.
+fn follows(message: &StreamMessage, before: u64) -> bool {
+    let said = message.headers.get("Nats-Last-Sequence");
+    let said = said.and_then(|said| said.as_str().parse::<u64>().ok());
+    said.is_none_or(|said| said == before)
+}
+
+fn unavailable(error: &dyn Display) -> ReadError {
+    ReadError::Unavailable(format!("listing: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_beginning_is_cut_where_a_token_surely_ends() {
+        let cases = [
+            ("", ""),
+            ("eu", ""),
+            ("eu.", ""),
+            ("eu.c", "eu"),
+            ("eu.c.", "eu"),
+            ("eu.c.x", "eu.c"),
+            (".eu.c", ".eu"),
+            ("eu..c", ""),
+            ("a.eu..c", "a"),
+            ("é.c", "é"),
+        ];
+        for (prefix, expected) in cases {
+            assert_eq!(whole_tokens(prefix), expected, "{prefix}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whole_tokens_are_tokens_of_every_key_that_begins_so(
+            prefix in "[a.é]{0,8}", rest in "[a.%]{0,4}"
+        ) {
+            let key = format!("{prefix}{rest}");
+            let tokens = whole_tokens(&prefix);
+            if !tokens.is_empty() {
+                let escaped = escape_key(&key, KeyAlphabet::BucketKey).into_owned();
+                let begins = format!("{}.", escape_key(tokens, KeyAlphabet::BucketKey));
+                prop_assert!(escaped.starts_with(&begins), "{escaped} {begins}");
+            }
+        }
+    }
+}
