@@ -3,7 +3,11 @@
 
 mod changes;
 mod client;
+mod described;
 mod killed;
+mod python;
+mod service;
+mod several;
 
 use crate::harness::{Ce, PARTS, Running, TestEnv, check_law, eventually};
 use client::{get, lines, send};

@@ -61,18 +61,18 @@ scopes = ["*:*"]
 }
 
 /// A bucket, a table, and the API over both.
-struct World {
-    env: TestEnv,
-    server: Postgres,
+pub(super) struct World {
+    pub(super) env: TestEnv,
+    pub(super) server: Postgres,
 }
 
 impl World {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let (env, server) = (TestEnv::start().await, Postgres::start(8).await);
         Self { env, server }
     }
 
-    fn config(&self) -> String {
+    pub(super) fn config(&self) -> String {
         config(&self.env, &self.server, "127.0.0.1:0")
     }
 }
@@ -119,6 +119,12 @@ async fn lives(api: SocketAddr, path: &str) {
         (422, "not-in-contract")
     );
     assert_eq!(get(api, path).await.json()["n"], 2);
+
+    let (kind, _) = path.rsplit_once('/').unwrap();
+    let listed = get(api, &format!("{kind}?prefix=a%2F")).await.json();
+    assert_eq!(listed["entities"][0]["key"], "a/b", "{listed}");
+    assert_eq!(listed["entities"][0]["entity"]["n"], 2, "{listed}");
+    assert!(listed.get("next").is_none(), "{listed}");
 
     let replaced = ask(api, &put, &[], r#"{"id":"a/b","n":4}"#).await;
     assert_eq!((replaced.status, replaced.body.as_str()), (204, ""));

@@ -78,6 +78,9 @@ const OUTSIDE: [(&str, &[&str]); 21] = [
         &[
             "atomic_batch.rs",
             "last_message.rs",
+            "api/server.rs",
+            "api/service.rs",
+            "change/relay.rs",
             "intake/",
             "control/",
             "target/",

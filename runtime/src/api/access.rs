@@ -1,15 +1,15 @@
 //! Who asks, and what they may.
 
-use super::config::{Hash, Token};
+use super::config::{Bearer, Hash, Token};
 use crate::contract::Verb;
 use hyper::{HeaderMap, header};
 use subtle::ConstantTimeEq as _;
 
-/// The token of a request, if it is one of `tokens`.
+/// Who shows a request's token, if it is one of `tokens`.
 ///
 /// How long it takes says nothing about any of them: all are compared, and hashes are what is
 /// compared.
-pub(super) fn token<'a>(tokens: &'a [Token], headers: &HeaderMap) -> Option<&'a Token> {
+pub(super) fn bearer<'a>(tokens: &'a [Token], headers: &HeaderMap) -> Option<&'a Bearer> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else {
         return None;
@@ -22,14 +22,14 @@ pub(super) fn token<'a>(tokens: &'a [Token], headers: &HeaderMap) -> Option<&'a 
     let mut found = None;
     for known in tokens {
         if bool::from(known.hash.0.ct_eq(&shown.0)) {
-            found = Some(known);
+            found = Some(&known.bearer);
         }
     }
     found
 }
 
-impl Token {
-    /// Whether it permits `verb` on `target`.
+impl Bearer {
+    /// Whether they may do `verb` to `target`.
     pub(super) fn permits(&self, target: &str, verb: Verb) -> bool {
         self.scopes.iter().any(|scope| {
             let is_meant = scope.target.as_deref().is_none_or(|named| named == target);
@@ -45,9 +45,11 @@ mod tests {
 
     fn tokens() -> Vec<Token> {
         let token = |name: &str, scope: &str| Token {
-            name: name.to_owned(),
             hash: Hash::of(name.as_bytes()),
-            scopes: vec![scope.parse().unwrap()],
+            bearer: Bearer {
+                name: name.to_owned(),
+                scopes: vec![scope.parse().unwrap()],
+            },
         };
         vec![
             token("one", "crm:retrieve"),
@@ -62,7 +64,7 @@ mod tests {
         for value in values {
             headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
-        token(&tokens(), &headers).map(|token| token.name.clone())
+        bearer(&tokens(), &headers).map(|bearer| bearer.name.clone())
     }
 
     #[test]
@@ -87,15 +89,15 @@ mod tests {
     #[test]
     fn a_token_permits_its_scopes_and_no_more() {
         let tokens = tokens();
-        assert!(tokens[0].permits("crm", Verb::Retrieve));
-        assert!(!tokens[0].permits("billing", Verb::Retrieve));
-        assert!(!tokens[0].permits("crm", Verb::Delete));
-        assert!(tokens[1].permits("billing", Verb::Retrieve));
-        assert!(!tokens[1].permits("billing", Verb::Upsert));
-        assert!(tokens[2].permits("crm", Verb::Append));
-        assert!(!tokens[2].permits("crm", Verb::Retrieve));
-        assert!(!tokens[2].permits("billing", Verb::Append));
-        assert!(tokens[3].permits("billing", Verb::Retrieve));
-        assert!(tokens[3].permits("billing", Verb::Delete));
+        assert!(tokens[0].bearer.permits("crm", Verb::Retrieve));
+        assert!(!tokens[0].bearer.permits("billing", Verb::Retrieve));
+        assert!(!tokens[0].bearer.permits("crm", Verb::Delete));
+        assert!(tokens[1].bearer.permits("billing", Verb::Retrieve));
+        assert!(!tokens[1].bearer.permits("billing", Verb::Upsert));
+        assert!(tokens[2].bearer.permits("crm", Verb::Append));
+        assert!(!tokens[2].bearer.permits("crm", Verb::Retrieve));
+        assert!(!tokens[2].bearer.permits("billing", Verb::Append));
+        assert!(tokens[3].bearer.permits("billing", Verb::Retrieve));
+        assert!(tokens[3].bearer.permits("billing", Verb::Delete));
     }
 }

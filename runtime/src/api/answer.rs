@@ -2,16 +2,17 @@
 
 use super::access;
 use super::batch;
-use super::config::Token;
+use super::config::{Bearer, Token};
 use super::etag;
+use super::list;
 use super::mask::Mask;
 use super::openapi;
 use super::path::{self, Path, Place};
 use super::problem::{Problem, Trouble};
 use super::reply::{self, Reply};
-use crate::change::{Asked, Changed, Clerk, Name};
+use crate::change::{Asked, Changed, Name, Relay};
 use crate::contract::{Contract, Entity, EtagPolicy, Verb};
-use crate::target::{Found, ReadError, Targets};
+use crate::target::{Found, Page, ReadError, Targets, Wanted};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -40,6 +41,13 @@ pub trait Read: Send + Sync {
         entity: Option<&'a str>,
         key: &'a str,
     ) -> BoxFuture<'a, Result<Option<Found>, ReadError>>;
+
+    /// A part of what target `target` holds.
+    fn list<'a>(
+        &'a self,
+        target: &'a str,
+        wanted: Wanted<'a>,
+    ) -> BoxFuture<'a, Result<Page, ReadError>>;
 }
 
 impl Read for Targets {
@@ -52,11 +60,29 @@ impl Read for Targets {
         async move {
             match self.get(target) {
                 Some(target) => target.read(entity, key).await,
-                None => Err(ReadError::Invalid(format!("there is no target `{target}`"))),
+                None => Err(no_target(target)),
             }
         }
         .boxed()
     }
+
+    fn list<'a>(
+        &'a self,
+        target: &'a str,
+        wanted: Wanted<'a>,
+    ) -> BoxFuture<'a, Result<Page, ReadError>> {
+        async move {
+            match self.get(target) {
+                Some(target) => target.list(&wanted).await,
+                None => Err(no_target(target)),
+            }
+        }
+        .boxed()
+    }
+}
+
+fn no_target(name: &str) -> ReadError {
+    ReadError::Invalid(format!("there is no target `{name}`"))
 }
 
 /// Makes changes.
@@ -68,13 +94,13 @@ pub trait Change: Send + Sync {
     fn make(&self, asked: Asked) -> BoxFuture<'_, Changed>;
 }
 
-impl Change for Arc<Clerk> {
+impl Change for Relay {
     fn find<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Option<Changed>> {
-        Clerk::find(self, name).boxed()
+        Self::find(self, name).boxed()
     }
 
     fn make(&self, asked: Asked) -> BoxFuture<'_, Changed> {
-        Clerk::make(self, asked).boxed()
+        Self::make(self, asked).boxed()
     }
 }
 
@@ -116,7 +142,7 @@ pub(super) struct Entities<'a> {
     pub(super) kind: &'a str,
     pub(super) contract: &'a Contract,
     pub(super) entity: &'a Entity,
-    source: &'a dyn Read,
+    pub(super) source: &'a dyn Read,
 }
 
 const OF_ONE: &str = "GET, HEAD, PUT, PATCH, DELETE";
@@ -136,22 +162,33 @@ impl Desk {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (parts, body) = request.into_parts();
-        let answered = self.attempt(&parts, body).await;
-        let reply = answered.unwrap_or_else(Problem::into_reply);
-        let (method, path, status) = (&parts.method, parts.uri.path(), reply.status());
-        debug!(%method, path, status = status.as_u16(), "answered");
-        reply
+        match access::bearer(&self.tokens, &parts.headers) {
+            Some(bearer) => self.answer_to(bearer, &parts, body).await,
+            None => {
+                let advice = "send one that the configuration knows: Authorization: Bearer TOKEN";
+                Problem::new(Trouble::Unauthorized, advice).into_reply()
+            }
+        }
     }
 
-    async fn attempt<B>(&self, parts: &Parts, body: B) -> Result<Reply, Problem>
+    /// Answers somebody who was let in.
+    pub(super) async fn answer_to<B>(&self, bearer: &Bearer, parts: &Parts, body: B) -> Reply
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let token = access::token(&self.tokens, &parts.headers).ok_or_else(|| {
-            let advice = "send one that the configuration knows: Authorization: Bearer TOKEN";
-            Problem::new(Trouble::Unauthorized, advice)
-        })?;
+        let answered = self.attempt(bearer, parts, body).await;
+        let reply = answered.unwrap_or_else(Problem::into_reply);
+        let (method, path, status) = (&parts.method, parts.uri.path(), reply.status());
+        debug!(%method, path, status = status.as_u16(), bearer = bearer.name, "answered");
+        reply
+    }
+
+    async fn attempt<B>(&self, bearer: &Bearer, parts: &Parts, body: B) -> Result<Reply, Problem>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
         let _turn = self.turns.try_acquire().map_err(|_| {
             let fault = format!("{AT_ONCE} requests are at work: try again soon");
             Problem::new(Trouble::Busy, fault)
@@ -159,38 +196,43 @@ impl Desk {
         match path::read(parts.uri.path())? {
             Path::Document => {
                 check_method(parts, &[Method::GET, Method::HEAD], "GET, HEAD")?;
-                let permitted = |target: &str, verb| token.permits(target, verb);
+                let permitted = |target: &str, verb| bearer.permits(target, verb);
                 let document = openapi::document(&self.modules.contracts, permitted);
                 Ok(json(&document))
             }
             Path::One(place, key) => match of_method(&parts.method) {
                 Some(Verb::Retrieve) => {
                     let mask = Mask::of_query(parts.uri.query())?;
-                    let entities = self.find(token, &place, Verb::Retrieve)?;
+                    let entities = self.find(bearer, &place, Verb::Retrieve)?;
                     entities.one(&key, mask.as_ref(), parts).await
                 }
                 Some(verb) => {
-                    let entities = self.find(token, &place, verb)?;
-                    Box::pin(self.change(token, (&entities, verb, &key), parts, body)).await
+                    let entities = self.find(bearer, &place, verb)?;
+                    Box::pin(self.change(bearer, (&entities, verb, &key), parts, body)).await
                 }
                 None => Err(Problem::of_method(OF_ONE)),
             },
             Path::Several(place) => {
                 check_method(parts, &[Method::POST], "POST")?;
                 let mask = Mask::of_query(parts.uri.query())?;
-                let entities = self.find(token, &place, Verb::Retrieve)?;
+                let entities = self.find(bearer, &place, Verb::Retrieve)?;
                 let keys = batch::keys(&parts.headers, body).await?;
                 batch::answer(&entities, &keys, mask.as_ref()).await
             }
-            Path::All(place) => {
-                check_method(parts, &[Method::POST], "POST")?;
-                let entities = self.find(token, &place, Verb::Append)?;
+            Path::All(place) if parts.method == Method::POST => {
+                let entities = self.find(bearer, &place, Verb::Append)?;
                 let all = (&entities, Verb::Append, "");
-                Box::pin(self.change(token, all, parts, body)).await
+                Box::pin(self.change(bearer, all, parts, body)).await
+            }
+            Path::All(place) => {
+                check_method(parts, &[Method::GET, Method::HEAD], "GET, HEAD, POST")?;
+                let asked = list::Asked::of_query(parts.uri.query())?;
+                let entities = self.find(bearer, &place, Verb::Retrieve)?;
+                Box::pin(entities.list(&asked, parts.uri.path())).await
             }
             Path::Transactions => {
                 check_method(parts, &[Method::POST], "POST")?;
-                Box::pin(self.transact(token, parts, body)).await
+                Box::pin(self.transact(bearer, parts, body)).await
             }
         }
     }
@@ -200,15 +242,15 @@ impl Desk {
     /// Whoever may do nothing with a target does not learn whether there is one.
     pub(super) fn find<'a>(
         &'a self,
-        token: &Token,
+        bearer: &Bearer,
         place: &'a Place,
         verb: Verb,
     ) -> Result<Entities<'a>, Problem> {
         let target = &place.target;
-        if !token.permits(target, verb) {
+        if !bearer.permits(target, verb) {
             let fault = format!(
-                "token `{}` has no scope `{target}:{}`: add it where the API is configured",
-                token.name,
+                "`{}` has no scope `{target}:{}`: add it where the API is configured",
+                bearer.name,
                 verb.as_str()
             );
             return Err(Problem::new(Trouble::Forbidden, fault));

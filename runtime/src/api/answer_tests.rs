@@ -3,10 +3,10 @@
 use super::answer::{Contracts, Desk, Modules, Nobody, Read};
 use super::batch::MOST;
 use super::body::LARGEST;
-use super::config::{Hash, Token};
+use super::config::{Bearer, Hash, Token};
 use super::reply::Reply;
 use crate::contract::Contract;
-use crate::target::{Found, ReadError};
+use crate::target::{Found, Listed, Page, Position, ReadError, Wanted};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -49,6 +49,32 @@ impl Read for Shelf {
         }
         .boxed()
     }
+
+    fn list<'a>(
+        &'a self,
+        target: &'a str,
+        wanted: Wanted<'a>,
+    ) -> BoxFuture<'a, Result<Page, ReadError>> {
+        async move {
+            let all = ["a", "b/c", "text"].into_iter();
+            let keys = all.filter(|key| key.starts_with(wanted.prefix));
+            let keys = keys.filter(|key| wanted.after.is_none_or(|it| *key > it.as_str()));
+            let keys: Vec<_> = keys.collect();
+            let mut page = Page::default();
+            for key in keys.iter().take(wanted.limit) {
+                page.entities.push(Listed {
+                    entity: wanted.entity.map(str::to_owned),
+                    key: (*key).to_owned(),
+                    found: self.read(target, wanted.entity, key).await?.unwrap(),
+                });
+            }
+            let is_more = keys.len() > wanted.limit;
+            let last = page.entities.last().map(|last| last.key.clone());
+            page.next = last.filter(|_| is_more).map(Position::new);
+            Ok(page)
+        }
+        .boxed()
+    }
 }
 
 fn desk() -> Desk {
@@ -70,9 +96,11 @@ fn desk() -> Desk {
     let contract = Arc::new(contract);
     let targets = ["crm", "other"].map(|name| (name.to_owned(), contract.clone()));
     let token = |name: &str, scopes: &[&str]| Token {
-        name: name.to_owned(),
         hash: Hash::of(name.as_bytes()),
-        scopes: scopes.iter().map(|scope| scope.parse().unwrap()).collect(),
+        bearer: Bearer {
+            name: name.to_owned(),
+            scopes: scopes.iter().map(|scope| scope.parse().unwrap()).collect(),
+        },
     };
     let tokens = vec![
         token("crm", &["crm:retrieve"]),
@@ -163,7 +191,7 @@ async fn who_has_it_already_is_told_so() {
 }
 
 /// Method, path, token; what comes of it: the status, and the name of the problem.
-const WRONG: [(&str, &str, &str, u16, &str); 26] = [
+const WRONG: [(&str, &str, &str, u16, &str); 30] = [
     ("GET", "/v2/crm/customer/a", "nobody", 401, "unauthorized"),
     ("GET", "/nowhere", "nobody", 401, "unauthorized"),
     ("GET", "/openapi.json", "nobody", 401, "unauthorized"),
@@ -200,6 +228,10 @@ const WRONG: [(&str, &str, &str, u16, &str); 26] = [
     ),
     ("PUT", "/v2/crm/customer/a", "all", 403, "forbidden"),
     ("POST", "/v2/crm/customer", "all", 403, "forbidden"),
+    ("GET", "/v2/crm/customer", "none", 403, "forbidden"),
+    ("GET", "/v2/crm/customer?limit=0", "all", 400, "bad-request"),
+    ("GET", "/v2/crm/secret", "all", 405, "operation-not-allowed"),
+    ("PUT", "/v2/crm/customer", "all", 405, "method-not-allowed"),
     ("GET", "/v1/transactions", "all", 405, "method-not-allowed"),
     (
         "OPTIONS",
@@ -362,10 +394,13 @@ async fn the_description_tells_what_the_asker_may_read() {
     assert_eq!(document["openapi"], "3.1.0");
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
     let expected = [
+        "/v2/crm/_",
         "/v2/crm/_/{key}",
         "/v2/crm/_:retrieve",
+        "/v2/crm/customer",
         "/v2/crm/customer/{key}",
         "/v2/crm/customer:retrieve",
+        "/v2/crm/plain%20note",
         "/v2/crm/plain%20note/{key}",
         "/v2/crm/plain%20note:retrieve",
     ];
@@ -390,4 +425,31 @@ async fn the_description_tells_what_the_asker_may_read() {
         .answer(request("GET", "/openapi.json", "none", ""))
         .await;
     assert!(body_of(none).await["paths"].as_object().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_list_goes_on_from_its_cursor() {
+    let (mut uri, mut keys) = ("/v2/crm/customer?limit=2".to_owned(), Vec::new());
+    loop {
+        let reply = get(&uri).await;
+        assert_eq!(reply.status(), StatusCode::OK, "{uri}");
+        let link = reply.headers().get("link").cloned();
+        let page = body_of(reply).await;
+        for one in page["entities"].as_array().unwrap() {
+            keys.push(one["key"].as_str().unwrap().to_owned());
+            assert_eq!(one["etag"], "\"7\"");
+            assert_eq!(one.get("entity").is_some(), one["key"] != "text");
+        }
+        assert_eq!(page.get("next").is_some(), link.is_some());
+        let Some(link) = link else { break };
+        let link = link.to_str().unwrap();
+        let (next, rel) = link.split_once('>').unwrap();
+        assert_eq!(rel, "; rel=\"next\"");
+        uri = next.trim_start_matches('<').to_owned();
+    }
+    assert_eq!(keys, ["a", "b/c", "text"]);
+    let page = body_of(get("/v2/crm/customer?prefix=b%2F&fields=id").await).await;
+    let expected =
+        json!([{ "key": "b/c", "etag": "\"7\"", "entity": { "id": "crm customer b/c" } }]);
+    assert_eq!(page["entities"], expected);
 }

@@ -3,7 +3,7 @@
 use super::answer::{Desk, Entities};
 use super::body;
 use super::condition::Conditions;
-use super::config::Token;
+use super::config::Bearer;
 use super::problem::{Problem, Trouble};
 use super::reply::{self, Reply};
 use crate::change::{Asked, Changed, Name};
@@ -40,7 +40,7 @@ impl Desk {
     /// Changes an entity, unless that was done before under the name that the request has.
     pub(super) async fn change<B>(
         &self,
-        token: &Token,
+        bearer: &Bearer,
         (entities, verb, key): Target<'_>,
         parts: &Parts,
         body: B,
@@ -55,9 +55,9 @@ impl Desk {
             Verb::Merge => body::read(headers, body, body::PATCH).await?,
             _ => body::read(headers, body, body::JSON).await?,
         };
-        let name = name_of(token, parts, &payload)?;
+        let name = name_of(bearer, parts, &payload)?;
         let effect = effect(entities, operation(verb), (key, payload));
-        let shows = token.permits(&entities.place.target, Verb::Retrieve);
+        let shows = bearer.permits(&entities.place.target, Verb::Retrieve);
         let reply = |done| entities.changed(done, &effect, shows);
         if let Some(done) = self.found(&name).await? {
             return reply(done).await;
@@ -272,7 +272,7 @@ pub(super) fn settled(changed: Changed) -> Result<bool, Problem> {
 }
 
 /// What the request is known by.
-pub(super) fn name_of(token: &Token, parts: &Parts, body: &[u8]) -> Result<Name, Problem> {
+pub(super) fn name_of(bearer: &Bearer, parts: &Parts, body: &[u8]) -> Result<Name, Problem> {
     let mut values = parts.headers.get_all(IDEMPOTENCY_KEY).iter();
     let (key, None) = (values.next(), values.next()) else {
         let fault = "the request has several Idempotency-Keys: send one";
@@ -293,7 +293,7 @@ pub(super) fn name_of(token: &Token, parts: &Parts, body: &[u8]) -> Result<Name,
     })?;
     let path = parts.uri.path().as_bytes();
     let request = [parts.method.as_str().as_bytes(), path, body];
-    Ok(Name::given(&token.name, key, &request))
+    Ok(Name::given(&bearer.name, key, &request))
 }
 
 /// The trace that the request belongs to.

@@ -1,12 +1,12 @@
 //! Changes and their answers, over one entity in memory and somebody who makes changes as told.
 
 use super::answer::{Change, Contracts, Desk, Modules, Read};
-use super::config::{Hash, Token};
+use super::config::{Bearer, Hash, Token};
 use super::reply::Reply;
 use crate::change::{Asked, Changed, Name};
 use crate::contract::Contract;
 use crate::event::{Operation, Precondition};
-use crate::target::{Found, ReadError};
+use crate::target::{Found, Page, ReadError, Wanted};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -34,6 +34,14 @@ impl Read for Shelf {
             data: Bytes::from_static(ENTITY),
         });
         futures::future::ready(Ok(found)).boxed()
+    }
+
+    fn list<'a>(
+        &'a self,
+        _target: &'a str,
+        _wanted: Wanted<'a>,
+    ) -> BoxFuture<'a, Result<Page, ReadError>> {
+        futures::future::ready(Ok(Page::default())).boxed()
     }
 }
 
@@ -97,9 +105,11 @@ impl Lab {
             },
         }));
         let token = |name: &str, scope: &str| Token {
-            name: name.to_owned(),
             hash: Hash::of(name.as_bytes()),
-            scopes: vec![scope.parse().unwrap()],
+            bearer: Bearer {
+                name: name.to_owned(),
+                scopes: vec![scope.parse().unwrap()],
+            },
         };
         let hand = Arc::new(hand);
         let modules = Modules {

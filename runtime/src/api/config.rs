@@ -16,13 +16,28 @@ pub struct Config {
     pub listen: Listen,
     /// Who is let in.
     pub tokens: Vec<Token>,
+    /// How it is reached over NATS; none: not.
+    pub service: Option<Service>,
+}
+
+/// The API as a micro service of NATS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Its name, under which clients discover it.
+    pub name: String,
+    /// What its subjects begin with.
+    pub prefix: String,
+    /// Whoever may publish there.
+    pub bearer: Bearer,
 }
 
 impl Config {
     /// Whether anybody may change anything.
     #[must_use]
     pub fn permits_changes(&self) -> bool {
-        let mut scopes = self.tokens.iter().flat_map(|token| &token.scopes);
+        let tokens = self.tokens.iter().map(|token| &token.bearer);
+        let service = self.service.iter().map(|service| &service.bearer);
+        let mut scopes = tokens.chain(service).flat_map(|bearer| &bearer.scopes);
         scopes.any(|scope| scope.permits != Permitted::One(Verb::Retrieve))
     }
 }
@@ -60,11 +75,18 @@ impl FromStr for Listen {
 /// A token, known by its hash alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
-    /// How logs name it.
-    pub name: String,
     /// What it hashes to.
     pub hash: Hash,
-    /// What it permits.
+    /// Who shows it.
+    pub bearer: Bearer,
+}
+
+/// Somebody who is let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bearer {
+    /// How logs name them.
+    pub name: String,
+    /// What they may do.
     pub scopes: Vec<Scope>,
 }
 

@@ -43,7 +43,7 @@ impl Mask {
     }
 
     /// Commas part fields, slashes their members; both are escaped within a name.
-    fn read(text: &str) -> Result<Self, Problem> {
+    pub(super) fn read(text: &str) -> Result<Self, Problem> {
         let mut mask = Self::default();
         let commas = text.replace("%2c", ",").replace("%2C", ",");
         let fields: Vec<_> = commas.split(',').collect();

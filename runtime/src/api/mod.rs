@@ -12,12 +12,14 @@ mod change;
 mod condition;
 mod config;
 mod etag;
+mod list;
 mod mask;
 mod openapi;
 mod path;
 mod problem;
 mod reply;
 mod server;
+mod service;
 mod transaction;
 
 #[cfg(test)]
@@ -26,5 +28,6 @@ mod answer_tests;
 mod change_tests;
 
 pub use answer::{Change, Contracts, Modules, Nobody, Read};
-pub use config::{Config, DEFAULT_LISTEN, Hash, Listen, Permitted, Scope, Token};
+pub use config::{Bearer, Config, DEFAULT_LISTEN, Hash, Listen, Permitted, Scope, Service, Token};
 pub use server::{BindError, Server};
+pub use service::Service as MicroService;

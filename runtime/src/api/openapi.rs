@@ -6,17 +6,10 @@ use super::path::{TRANSACTIONS, UNNAMED};
 use super::problem::{self, ALL, Trouble};
 use super::transaction;
 use crate::contract::{Contract, Entity, EtagPolicy, Verb};
+use crate::target::LARGEST_PAGE;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
-/// What can be permitted.
-const ALL_VERBS: [Verb; 5] = [
-    Verb::Retrieve,
-    Verb::Upsert,
-    Verb::Merge,
-    Verb::Delete,
-    Verb::Append,
-];
 /// What is done to one entity, and by which method.
 const METHODS: [(Verb, &str); 5] = [
     (Verb::Retrieve, "get"),
@@ -58,10 +51,10 @@ pub(super) fn document(contracts: &Contracts, permitted: impl Fn(&str, Verb) -> 
     let mut may_change = false;
     for (target, contract) in contracts {
         let permits = |verb: Verb| permitted(target, verb);
-        if !ALL_VERBS.into_iter().any(permits) {
+        if !Verb::ALL.into_iter().any(permits) {
             continue;
         }
-        may_change |= ALL_VERBS
+        may_change |= Verb::ALL
             .into_iter()
             .any(|verb| verb != Verb::Retrieve && permits(verb));
         let prefix = format!("{target}.v{}", contract.version());
@@ -136,15 +129,22 @@ fn add_paths(
             let several = json!({ "post": described.several() });
             paths.insert(format!("{base}:retrieve"), several);
         }
+        let mut all = Map::new();
+        if serves(Verb::Retrieve) {
+            all.insert("get".to_owned(), described.list());
+        }
         if serves(Verb::Append) {
             let append = described.operation(Verb::Append, "post");
-            paths.insert(base, json!({ "post": append }));
+            all.insert("post".to_owned(), append);
+        }
+        if !all.is_empty() {
+            paths.insert(base, all.into());
         }
     }
 }
 
 /// A kind of entity in a path. What stands for none is written otherwise.
-fn segment(kind: &str) -> String {
+pub(super) fn segment(kind: &str) -> String {
     match kind {
         UNNAMED => "%5F".to_owned(),
         kind => utf8_percent_encode(kind, ENCODED).to_string(),
@@ -246,6 +246,41 @@ impl Described<'_> {
         let body = json!({ "required": true, "content": content });
         operation.insert("requestBody".to_owned(), body);
         operation.into()
+    }
+
+    fn list(&self) -> Value {
+        let told = json!({
+            "type": "object",
+            "properties": {
+                "entities": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "properties": {
+                            "key": { "type": "string" },
+                            "etag": { "type": "string" },
+                            "entity": { "anyOf": [self.schema, true] },
+                        },
+                        "required": ["key"],
+                    },
+                },
+                "next": { "type": "string" },
+            },
+            "required": ["entities"],
+        });
+        let mut responses = problems(&[400, 401, 403, 404, 422, 503]);
+        let page = json!({
+            "description": "Some of the entities.",
+            "headers": { "Link": { "schema": { "type": "string" } } },
+            "content": { "application/json": { "schema": told } },
+        });
+        responses.insert("200".to_owned(), page);
+        let parameters = ["prefix", "limit", "cursor", "fields"];
+        json!({
+            "operationId": format!("list.{}", self.name),
+            "parameters": parameters.map(|name| reference(PARAMETERS, name)),
+            "responses": responses,
+        })
     }
 
     fn several(&self) -> Value {
@@ -363,6 +398,23 @@ fn parameters() -> Value {
             "in": "query",
             "description": "The members to return, as in id,address/city.",
             "schema": { "type": "string", "minLength": 1 },
+        },
+        "prefix": {
+            "name": "prefix",
+            "in": "query",
+            "description": "What the keys begin with.",
+            "schema": { "type": "string" },
+        },
+        "limit": {
+            "name": "limit",
+            "in": "query",
+            "schema": { "type": "integer", "minimum": 1, "maximum": LARGEST_PAGE },
+        },
+        "cursor": {
+            "name": "cursor",
+            "in": "query",
+            "description": "Where to go on: `next` of the page before.",
+            "schema": { "type": "string" },
         },
         "if-match": {
             "name": "If-Match",

@@ -1,7 +1,8 @@
 //! The network: who is listened to, for how long, and how it ends.
 
 use super::answer::{Desk, Modules};
-use super::config::Config;
+use super::config::{self, Config};
+use super::service::Service;
 use crate::shutdown::{Shutdown, Tasks};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -46,6 +47,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     desk: Arc<Desk>,
+    service: Option<config::Service>,
 }
 
 impl Server {
@@ -61,6 +63,17 @@ impl Server {
             address: listener.local_addr().map_err(error)?,
             listener,
             desk: Arc::new(Desk::new(config.tokens, modules)),
+            service: config.service,
+        })
+    }
+
+    /// The same over NATS, where that is asked for.
+    #[must_use]
+    pub fn service(&self, client: &async_nats::Client) -> Option<Service> {
+        Some(Service {
+            desk: self.desk.clone(),
+            settings: self.service.clone()?,
+            client: client.clone(),
         })
     }
 

@@ -4,7 +4,7 @@ use super::answer::{self, Desk, Entities};
 use super::body;
 use super::change::{self, Done};
 use super::condition::Conditions;
-use super::config::Token;
+use super::config::Bearer;
 use super::path::Place;
 use super::problem::{Problem, Trouble};
 use super::reply::Reply;
@@ -59,7 +59,7 @@ impl Desk {
     /// Makes changes, all or none, unless that was done before under the name that the request has.
     pub(super) async fn transact<B>(
         &self,
-        token: &Token,
+        bearer: &Bearer,
         parts: &Parts,
         body: B,
     ) -> Result<Reply, Problem>
@@ -80,11 +80,11 @@ impl Desk {
         let places: Vec<_> = wanted.effects.iter().map(One::place).collect();
         let both = wanted.effects.iter().zip(&places).enumerate();
         let steps = both.map(|(n, (one, place))| {
-            let step = self.step(token, one, place);
+            let step = self.step(bearer, one, place);
             step.map_err(|problem| problem.within(n))
         });
         let steps = steps.collect::<Result<Vec<_>, _>>()?;
-        let name = change::name_of(token, parts, &body)?;
+        let name = change::name_of(bearer, parts, &body)?;
         if let Some(done) = self.found(&name).await? {
             return Ok(told(&steps, done));
         }
@@ -99,11 +99,11 @@ impl Desk {
 
     fn step<'a>(
         &'a self,
-        token: &Token,
+        bearer: &Bearer,
         one: &One<'_>,
         place: &'a Place,
     ) -> Result<Step<'a>, Problem> {
-        let entities = self.find(token, place, Verb::of(one.operation))?;
+        let entities = self.find(bearer, place, Verb::of(one.operation))?;
         let bad = |fault: &str| Err(Problem::new(Trouble::BadRequest, fault));
         match (one.operation, one.payload) {
             (Operation::Delete, Some(_)) => return bad("`delete` takes no `payload`"),

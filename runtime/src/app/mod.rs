@@ -324,6 +324,9 @@ impl App {
         let serves = self.api.is_some();
         let mut clerk = None;
         if let Some(api) = self.api {
+            if let Some(service) = api.server.service(&self.client) {
+                tasks.spawn(service.serve(tasks.clone(), self.shutdown.clone()));
+            }
             tasks.spawn(api.server.serve(tasks.clone(), self.shutdown.clone()));
             clerk = api.clerk.map(|clerk| clerk.run(self.shutdown.clone()));
         }

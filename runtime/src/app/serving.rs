@@ -2,7 +2,7 @@
 
 use super::{AppError, Shared, uses, way};
 use crate::api::{Change, Modules, Nobody, Server};
-use crate::change::{self, Clerk};
+use crate::change::{self, Clerk, Relay};
 use crate::config::Config;
 use crate::txn::{Coordinator, Lease, Ledger, Members, Way};
 use std::sync::Arc;
@@ -37,7 +37,12 @@ pub(super) async fn open(
         false => None,
     };
     let changes: Arc<dyn Change> = match &clerk {
-        Some(clerk) => Arc::new(clerk.clone()),
+        Some(clerk) => {
+            let relay = Relay::new(clerk.clone(), shared.presence.client());
+            let (tasks, shutdown) = (shared.tasks.clone(), shared.shutdown.clone());
+            shared.tasks.spawn(relay.clone().serve(tasks, shutdown));
+            relay
+        }
         None => Arc::new(Nobody),
     };
     let modules = Modules {

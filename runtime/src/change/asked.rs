@@ -3,6 +3,7 @@
 use crate::event::{Effect, Envelope, Event, EventId, OrderingKey, Origin, Plan, PlannedEffect};
 use crate::key_locks::Use;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
@@ -21,14 +22,14 @@ pub struct Asked {
 }
 
 /// What a change is known by.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Name {
     /// None: nobody asks for it again.
     given: Option<Given>,
 }
 
 /// A name that somebody gave.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Given {
     id: EventId,
     /// Tells what is asked from anything else under the same name.

@@ -112,6 +112,19 @@ impl Clerk {
         ended.is_ok()
     }
 
+    /// Whether it is this runtime's turn.
+    #[must_use]
+    pub fn has_turn(&self) -> bool {
+        self.turn.borrow().is_some()
+    }
+
+    /// Waits until it is this runtime's turn, or is not.
+    pub(super) async fn until_turn(&self, is_wanted: bool) {
+        let mut turns = self.turn.subscribe();
+        // Who sends is ourselves, and still there.
+        drop(turns.wait_for(|turn| turn.is_some() == is_wanted).await);
+    }
+
     async fn turn(&self) -> Option<Arc<Turn>> {
         let mut turns = self.turn.subscribe();
         let turn = timeout(TAKEOVER, turns.wait_for(Option::is_some)).await;

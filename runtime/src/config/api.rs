@@ -3,9 +3,14 @@
 use super::entry::Entry;
 use super::keys;
 use super::names::{self, Names};
+use super::section::Section;
 use super::targets::Flavor;
-use crate::api::{Config, DEFAULT_LISTEN, Hash, Permitted, Scope, Token};
+use crate::api::{Bearer, Config, DEFAULT_LISTEN, Hash, Permitted, Scope, Service, Token};
 use crate::contract::Verb;
+
+/// How the service is called where nothing else is said, and what its subjects begin with.
+const DEFAULT_SERVICE: &str = "syncline";
+const DEFAULT_PREFIX: &str = "syncline.api";
 
 pub(super) fn read(entry: &Entry<'_>, known: &Names) -> Option<Config> {
     let section = entry.section(&keys::API)?;
@@ -24,16 +29,18 @@ pub(super) fn read(entry: &Entry<'_>, known: &Names) -> Option<Config> {
             continue;
         };
         if let Some(other) = tokens.iter().find(|other| other.hash == token.hash) {
-            let same = &other.name;
+            let same = &other.bearer.name;
             entry.report_key(format!(
                 "it is the same token as `{same}`: give it one of its own"
             ));
         }
         tokens.push(token);
     }
+    let service = section.read("service", |entry| read_service(entry, known));
     Some(Config {
         listen: listen?,
         tokens,
+        service,
     })
 }
 
@@ -42,17 +49,56 @@ fn read_token(name: &str, entry: &Entry<'_>, known: &Names) -> Option<Token> {
     let section = entry.section(&keys::TOKEN)?;
     let advice = "write the SHA-256 of the token, 64 hexadecimal digits";
     let hash = section.require("sha256", advice, Entry::parse::<Hash>);
+    let scopes = read_scopes(&section, known)?;
+    Some(Token {
+        hash: hash?,
+        bearer: Bearer { name, scopes },
+    })
+}
+
+fn read_service(entry: &Entry<'_>, known: &Names) -> Option<Service> {
+    let section = entry.section(&keys::SERVICE)?;
+    let name = match section.get("name") {
+        Some(entry) => names::of_nats(&entry)?,
+        None => DEFAULT_SERVICE.to_owned(),
+    };
+    let prefix = match section.get("prefix") {
+        Some(entry) => read_prefix(&entry)?,
+        None => DEFAULT_PREFIX.to_owned(),
+    };
+    let scopes = read_scopes(&section, known)?;
+    Some(Service {
+        bearer: Bearer {
+            name: format!("nats:{name}"),
+            scopes,
+        },
+        name,
+        prefix,
+    })
+}
+
+fn read_prefix(entry: &Entry<'_>) -> Option<String> {
+    let prefix = entry.text()?;
+    let is_plain = |token: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        !token.is_empty() && token.bytes().all(plain)
+    };
+    if !prefix.split('.').all(is_plain) {
+        entry.report(format!(
+            "`{prefix}` cannot begin subjects: write letters, digits, `_` and `-`, parted by dots"
+        ));
+        return None;
+    }
+    Some(prefix)
+}
+
+fn read_scopes(section: &Section<'_>, known: &Names) -> Option<Vec<Scope>> {
     let advice = "say what it permits, as in scopes = [\"crm:retrieve\"]";
     let scopes = section.require("scopes", advice, Entry::texts)?;
     let scopes = scopes
         .iter()
         .filter_map(|(entry, _)| read_scope(entry, known));
-    let scopes = scopes.collect();
-    Some(Token {
-        name,
-        hash: hash?,
-        scopes,
-    })
+    Some(scopes.collect())
 }
 
 fn read_scope(entry: &Entry<'_>, known: &Names) -> Option<Scope> {
@@ -117,8 +163,8 @@ stream = "OUT"
         let api = parse(&token("reader", 'a', "[\"crm:retrieve\", \"*:retrieve\"]"));
         let api = api.unwrap().api.unwrap();
         assert_eq!(api.listen, super::DEFAULT_LISTEN.parse().unwrap());
-        assert_eq!(api.tokens[0].name, "reader");
-        assert_eq!(api.tokens[0].scopes.len(), 2);
+        assert_eq!(api.tokens[0].bearer.name, "reader");
+        assert_eq!(api.tokens[0].bearer.scopes.len(), 2);
     }
 
     #[test]

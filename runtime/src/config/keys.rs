@@ -126,7 +126,13 @@ pub(super) const CONTRACT: Keys = Keys {
 
 pub(super) const API: Keys = Keys {
     section: "api",
-    known: &["listen", "tokens"],
+    known: &["listen", "tokens", "service"],
+    later: &[],
+};
+
+pub(super) const SERVICE: Keys = Keys {
+    section: "api.service",
+    known: &["name", "prefix", "scopes"],
     later: &[],
 };
 
@@ -204,7 +210,7 @@ pub(super) const PARTITIONS: Keys = Keys {
 
 /// All of them, in the order of the reference.
 #[cfg(test)]
-pub(super) const ALL: [&Keys; 21] = [
+pub(super) const ALL: [&Keys; 22] = [
     &FILE,
     &NATS,
     &TLS,
@@ -218,6 +224,7 @@ pub(super) const ALL: [&Keys; 21] = [
     &CONTRACT,
     &API,
     &TOKEN,
+    &SERVICE,
     &PIPELINE,
     &SOURCE,
     &ROUTE,

@@ -100,6 +100,15 @@ const POLICIES: [(&str, EtagPolicy); 3] = [
 ];
 
 impl Verb {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Retrieve,
+        Self::Upsert,
+        Self::Merge,
+        Self::Delete,
+        Self::Append,
+    ];
+
     /// Its name in contracts.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -65,7 +65,9 @@ impl Presence {
         Ok(Arc::new(Self { id, client, ended }))
     }
 
-    pub(super) fn client(&self) -> Client {
+    /// The connection that it is known by.
+    #[must_use]
+    pub fn client(&self) -> Client {
         self.client.clone()
     }
 

@@ -1,0 +1,29 @@
+//! The description of the API against what it does: requests made up by schemathesis.
+
+use super::TOKEN;
+use super::changes::World;
+use super::python;
+use tokio::process::Command;
+
+/// How many requests are made up for each operation; `SCHEMATHESIS_EXAMPLES` for more, by hand.
+const EXAMPLES: &str = "25";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_described_is_what_it_does() {
+    let world = World::start().await;
+    let runtime = world.env.run(&world.config()).await;
+    let document = format!("http://{}/openapi.json", runtime.api());
+    let examples = std::env::var("SCHEMATHESIS_EXAMPLES");
+    let mut client = Command::new(python::program("schemathesis"));
+    client
+        .args(["run", &document, "--header"])
+        .arg(format!("Authorization: Bearer {TOKEN}"))
+        .args(["--max-examples", examples.as_deref().unwrap_or(EXAMPLES)])
+        // What it makes up is the same each time, and nothing of it is kept.
+        .args(["--seed", "1", "--generation-database", "none"])
+        .args(["--checks", "all", "--no-color"])
+        .current_dir(world.env.folder());
+    let told = python::run(&mut client).await;
+    assert!(told.contains("No issues found"), "{told}");
+    assert!(runtime.drain().await.drained);
+}
