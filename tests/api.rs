@@ -4,6 +4,7 @@
 mod changes;
 mod client;
 mod described;
+mod feed;
 mod killed;
 mod python;
 mod service;

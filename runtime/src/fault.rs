@@ -70,6 +70,8 @@ pub enum Promise {
     Barrier,
     /// What is not known to be committed in a database is asked about, never taken for a failure.
     Settle,
+    /// A change never leads to another one of the same pipeline.
+    Loop,
 }
 
 /// What is to go wrong.
@@ -117,7 +119,7 @@ const POINTS: [(&str, Point); 17] = [
     ("undoing", Point::Undoing),
 ];
 
-const PROMISES: [(&str, Promise); 11] = [
+const PROMISES: [(&str, Promise); 12] = [
     ("order", Promise::Order),
     ("answer-last", Promise::AnswerLast),
     ("letter-first", Promise::LetterFirst),
@@ -129,6 +131,7 @@ const PROMISES: [(&str, Promise); 11] = [
     ("undo-order", Promise::UndoOrder),
     ("barrier", Promise::Barrier),
     ("settle", Promise::Settle),
+    ("loop", Promise::Loop),
 ];
 
 impl Point {

@@ -18,6 +18,7 @@ pub mod telemetry;
 pub mod contract;
 pub mod control;
 pub mod dead_letter;
+pub mod feed;
 pub mod intake;
 pub mod plugin;
 pub mod target;

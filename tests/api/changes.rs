@@ -157,7 +157,7 @@ async fn a_request_that_is_sent_again_changes_nothing_more() {
     let world = World::start().await;
     let runtime = world.env.run(&world.config()).await;
     let api = runtime.api();
-    let key = ("Idempotency-Key", "k 1");
+    let key = ("Idempotency-Key", "k-1");
     let path = "/v1/billing/_/a";
     let put = format!("PUT {path}");
     let first = ask(api, &put, &[key, ("If-None-Match", "*")], r#"{"n":1}"#).await;

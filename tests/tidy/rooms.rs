@@ -6,7 +6,7 @@ use super::sources::{Source, has_name, names_after, rust};
 
 /// A room, and the rooms it may use. Everybody may use the ground: event, fault, provision, rate,
 /// telemetry, shutdown, key_locks, and what is asked of any stream: atomic_batch, last_message.
-const BELOW: [(&str, &[&str]); 21] = [
+const BELOW: [(&str, &[&str]); 22] = [
     ("atomic_batch", &[]),
     ("last_message", &[]),
     ("event", &[]),
@@ -20,14 +20,15 @@ const BELOW: [(&str, &[&str]); 21] = [
     ("contract", &[]),
     ("target", &["contract"]),
     ("api", &["change", "contract", "target"]),
-    ("change", &["target", "txn"]),
+    ("change", &["feed", "target", "txn"]),
+    ("feed", &["target"]),
     ("dead_letter", &[]),
     ("intake", &[]),
     ("control", &[]),
     ("txn", &["dead_letter", "plugin", "target"]),
     (
         "pipeline",
-        &["contract", "intake", "plugin", "target", "txn"],
+        &["contract", "feed", "intake", "plugin", "target", "txn"],
     ),
     (
         "config",
@@ -44,6 +45,7 @@ const BELOW: [(&str, &[&str]); 21] = [
             "contract",
             "control",
             "dead_letter",
+            "feed",
             "intake",
             "pipeline",
             "plugin",

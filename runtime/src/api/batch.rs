@@ -56,6 +56,10 @@ where
         let fault = format!("the request is not of the form {{\"keys\": [\"KEY\"]}}: {error}");
         Problem::new(Trouble::BadRequest, fault)
     })?;
+    if asked.keys.iter().any(String::is_empty) {
+        let fault = "the request names an empty key: no entity has one";
+        return Err(Problem::new(Trouble::BadRequest, fault));
+    }
     match asked.keys.len() {
         1..=MOST => Ok(asked.keys),
         n => {

@@ -6,8 +6,8 @@ use super::condition::Conditions;
 use super::config::Bearer;
 use super::problem::{Problem, Trouble};
 use super::reply::{self, Reply};
-use crate::change::{Asked, Changed, Name};
-use crate::contract::Verb;
+use crate::change::{Asked, Changed, Edit, Name};
+use crate::contract::{EtagPolicy, Verb};
 use crate::event::{Effect, Headers, Operation, Precondition};
 use crate::target::Found;
 use bytes::Bytes;
@@ -80,12 +80,13 @@ impl Desk {
         parts: &Parts,
     ) -> Result<Done, Problem> {
         let conditions = Conditions::of(&parts.headers);
+        entities.check_content(effect)?;
         let before = entities.before(effect, &conditions).await?;
         let effect = entities.conditioned(effect, &conditions, &before)?;
         let target: Arc<str> = entities.place.target.as_str().into();
         let asked = Asked {
             name: name.clone(),
-            effects: vec![(target, effect.clone())],
+            effects: vec![before.edit(target, effect.clone())],
             traceparent: traceparent(&parts.headers),
         };
         let changed = self.modules.changes.make(asked).await;
@@ -169,11 +170,29 @@ impl Entities<'_> {
             precondition: precondition.or(present),
             ..effect.clone()
         };
-        self.contract.check(&effect).map_err(|violation| {
+        self.check(&effect)?;
+        Ok(effect)
+    }
+
+    /// Whether `effect` would keep to the contract on some condition: what cannot is told before anything is read.
+    pub(super) fn check_content(&self, effect: &Effect) -> Result<(), Problem> {
+        let precondition = match (effect.operation, self.entity.etag) {
+            (Operation::Append, _) => None,
+            (Operation::Merge, EtagPolicy::None) => Some(Precondition::Present),
+            (Operation::Merge, _) => Some(Precondition::Etag(String::new())),
+            (Operation::Upsert | Operation::Delete, _) => Some(Precondition::Absent),
+        };
+        self.check(&Effect {
+            precondition,
+            ..effect.clone()
+        })
+    }
+
+    fn check(&self, effect: &Effect) -> Result<(), Problem> {
+        self.contract.check(effect).map_err(|violation| {
             let fault = format!("target `{}`: {violation}", self.place.target);
             Problem::new(Trouble::NotInContract, fault)
-        })?;
-        Ok(effect)
+        })
     }
 
     /// The answer to a change that holds.
@@ -203,6 +222,19 @@ impl Entities<'_> {
         }
         mark(&mut reply, done);
         Ok(reply)
+    }
+}
+
+impl Before {
+    /// The change, with what it is known to replace.
+    pub(super) fn edit(&self, target: Arc<str>, effect: Effect) -> Edit {
+        let is_exact = matches!(effect.precondition, Some(Precondition::Etag(_)));
+        let found = self.found.as_ref().filter(|_| is_exact);
+        Edit {
+            target,
+            effect,
+            before: found.map(|found| found.data.clone()),
+        }
     }
 }
 
@@ -281,13 +313,12 @@ pub(super) fn name_of(bearer: &Bearer, parts: &Parts, body: &[u8]) -> Result<Nam
     let Some(key) = key else {
         return Ok(Name::default());
     };
-    let key = key
-        .to_str()
-        .ok()
-        .filter(|key| (1..=LONGEST).contains(&key.len()));
+    let is_plain = |key: &&str| key.bytes().all(|byte| byte.is_ascii_graphic());
+    let fits = |key: &&str| (1..=LONGEST).contains(&key.len());
+    let key = key.to_str().ok().filter(is_plain).filter(fits);
     let key = key.ok_or_else(|| {
         let fault = format!(
-            "the Idempotency-Key is not 1 to {LONGEST} ASCII characters: make it, say, a UUID"
+            "the Idempotency-Key is not 1 to {LONGEST} visible ASCII characters: make it, say, a UUID"
         );
         Problem::new(Trouble::BadRequest, fault)
     })?;

@@ -3,7 +3,7 @@
 use super::answer::{Change, Contracts, Desk, Modules, Read};
 use super::config::{Bearer, Hash, Token};
 use super::reply::Reply;
-use crate::change::{Asked, Changed, Name};
+use crate::change::{Asked, Changed, Edit, Name};
 use crate::contract::Contract;
 use crate::event::{Operation, Precondition};
 use crate::target::{Found, Page, ReadError, Wanted};
@@ -152,7 +152,7 @@ impl Lab {
         let [only] = asked.as_slice() else {
             panic!("{asked:?}");
         };
-        let [(target, effect)] = only.effects.as_slice() else {
+        let [Edit { target, effect, .. }] = only.effects.as_slice() else {
             panic!("{only:?}");
         };
         assert_eq!(&**target, "crm");
@@ -390,7 +390,7 @@ async fn several_changes_are_asked_for_as_one() {
     let effects = &asked[0].effects;
     let conditions: Vec<_> = effects
         .iter()
-        .map(|(_, effect)| effect.precondition.clone())
+        .map(|edit| edit.effect.precondition.clone())
         .collect();
     let expected = [
         Some(Precondition::Absent),
@@ -399,8 +399,8 @@ async fn several_changes_are_asked_for_as_one() {
         None,
     ];
     assert_eq!((asked.len(), conditions.as_slice()), (1, &expected[..]));
-    assert_eq!(effects[0].1.payload, r#"{"n":1}"#);
-    assert_eq!(effects[1].1.entity, None);
+    assert_eq!(effects[0].effect.payload, r#"{"n":1}"#);
+    assert_eq!(effects[1].effect.entity, None);
 }
 
 #[tokio::test]

@@ -289,7 +289,7 @@ impl Described<'_> {
             "properties": {
                 "keys": {
                     "type": "array",
-                    "items": { "type": "string" },
+                    "items": { "type": "string", "minLength": 1 },
                     "minItems": 1,
                     "maxItems": MOST,
                 },

@@ -8,7 +8,7 @@ use super::config::Bearer;
 use super::path::Place;
 use super::problem::{Problem, Trouble};
 use super::reply::Reply;
-use crate::change::{Asked, Name};
+use crate::change::{Asked, Edit, Name};
 use crate::contract::Verb;
 use crate::event::{Effect, Operation};
 use bytes::Bytes;
@@ -136,13 +136,10 @@ impl Desk {
         });
         let conditioned: Vec<_> = conditioned.collect();
         let effects = stream::iter(conditioned).buffered(AT_ONCE);
-        let effects: Vec<Effect> = effects.try_collect().await?;
-        let targets = steps
-            .iter()
-            .map(|it| it.entities.place.target.as_str().into());
+        let effects: Vec<Edit> = effects.try_collect().await?;
         let asked = Asked {
             name: name.clone(),
-            effects: targets.zip(effects).collect(),
+            effects,
             traceparent: change::traceparent(&parts.headers),
         };
         match change::settled(self.modules.changes.make(asked).await)? {
@@ -153,10 +150,14 @@ impl Desk {
 }
 
 impl Step<'_> {
-    async fn conditioned(&self) -> Result<Effect, Problem> {
+    async fn conditioned(&self) -> Result<Edit, Problem> {
+        self.entities.check_content(&self.effect)?;
         let before = self.entities.before(&self.effect, &self.conditions).await?;
-        self.entities
-            .conditioned(&self.effect, &self.conditions, &before)
+        let effect = self
+            .entities
+            .conditioned(&self.effect, &self.conditions, &before)?;
+        let target = self.entities.place.target.as_str().into();
+        Ok(before.edit(target, effect))
     }
 }
 

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::contract::Contract;
 use crate::control::{self, ControlError, Wishes};
 use crate::dead_letter::{DeadLetterError, DeadLetters};
+use crate::feed::Feeds;
 use crate::intake::{self, Gauge, IntakeError, Pause};
 use crate::pipeline::{self, Pipeline};
 use crate::plugin::{self, Engine, EngineConfig, PluginError, Plugins, Secrets, Surroundings};
@@ -181,6 +182,7 @@ struct Shared {
     states: States,
     kinds: BTreeMap<String, target::Kind>,
     contracts: BTreeMap<String, Arc<Contract>>,
+    feeds: Arc<Feeds>,
     presence: Arc<Presence>,
     tasks: Tasks,
     shutdown: Shutdown,
@@ -246,6 +248,7 @@ impl App {
             states,
             kinds: uses::kinds(&config),
             contracts,
+            feeds: Arc::new(uses::feeds(&config)),
             presence: Presence::announce(client.clone(), &tasks).await?,
             tasks: tasks.clone(),
             shutdown: Shutdown::new(),
@@ -381,6 +384,7 @@ impl Shared {
                 stages: stages.collect(),
                 kinds: self.kinds.clone(),
                 contracts: self.contracts.clone(),
+                feeds: self.feeds.clone(),
                 coordinator,
                 attempts,
                 secrets: self.surroundings.secrets.clone(),

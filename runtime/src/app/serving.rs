@@ -74,6 +74,7 @@ async fn clerk(
     let members = Members::join((name, 1), LEASE, calling, shared.shutdown.clone()).await?;
     Ok(change::Parts {
         coordinator,
+        feeds: shared.feeds.clone(),
         lease: Lease::open(place, (name, ALL), LEASE, members, keeping).await?,
         tasks: shared.tasks.clone(),
         grace,

@@ -3,6 +3,7 @@
 use super::state::States;
 use crate::config::Config;
 use crate::contract::Contract;
+use crate::feed::{Feed, Feeds};
 use crate::plugin::{Use, Writable};
 use crate::target::Kind;
 use std::collections::BTreeMap;
@@ -53,4 +54,18 @@ pub(super) fn contracts(config: &Config) -> BTreeMap<String, Arc<Contract>> {
         Some((target.name.clone(), contract))
     });
     with.collect()
+}
+
+/// Where the changes of targets are published.
+pub(super) fn feeds(config: &Config) -> Feeds {
+    Feeds::new(config.targets.iter().filter_map(|target| {
+        let feed = Feed {
+            target: target.feed.as_deref()?.into(),
+            contract: target
+                .contract
+                .as_ref()
+                .map(|it| format!("{}@{}", it.name(), it.version())),
+        };
+        Some((target.name.clone(), feed))
+    }))
 }

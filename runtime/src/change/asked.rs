@@ -1,6 +1,9 @@
 //! What is asked, and what it is known by.
 
-use crate::event::{Effect, Envelope, Event, EventId, OrderingKey, Origin, Plan, PlannedEffect};
+use crate::event::{
+    Effect, Envelope, Event, EventId, OrderingKey, Origin, Plan, PlannedEffect, Trail,
+};
+use crate::feed::{Because, Feeds};
 use crate::key_locks::Use;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -15,10 +18,21 @@ const SOURCE: &str = "/syncline/api";
 pub struct Asked {
     /// What it is known by.
     pub name: Name,
-    /// The changes, in order, each with its target.
-    pub effects: Vec<(Arc<str>, Effect)>,
+    /// The changes, in order.
+    pub effects: Vec<Edit>,
     /// Trace context of the request.
     pub traceparent: Option<String>,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// The target.
+    pub target: Arc<str>,
+    /// What is done.
+    pub effect: Effect,
+    /// What is there before, where the effect is on the condition that it still is.
+    pub before: Option<Bytes>,
 }
 
 /// What a change is known by.
@@ -78,23 +92,33 @@ impl Name {
 impl Asked {
     /// The entities that it changes, as locks know them.
     pub(super) fn entities(&self) -> impl Iterator<Item = (String, Use)> {
-        self.effects.iter().map(|(target, effect)| {
+        self.effects.iter().map(|Edit { target, effect, .. }| {
             let kind = effect.entity.as_deref().unwrap_or("_");
             (format!("{target}/{kind}/{}", effect.key), Use::Alone)
         })
     }
 
-    /// Its plan, as the one of this `sequence`.
-    pub(super) fn plan(&self, sequence: u64) -> Plan {
-        let id = self.name.id(sequence);
+    /// Its plan, as the one that `envelope` stands for, and what `feeds` publish of it.
+    pub(super) fn plan(&self, envelope: &Envelope, feeds: &Feeds) -> Plan {
+        let (id, event) = (&envelope.origin.id, &*envelope.event);
         let planned = self.effects.iter().enumerate();
-        let planned = planned.map(|(index, (target, effect))| PlannedEffect {
-            target: target.clone(),
-            effect: effect.clone(),
+        let planned = planned.map(|(index, edit)| PlannedEffect {
+            target: edit.target.clone(),
+            effect: edit.effect.clone(),
             id: format!("{}.{id}.{index}", super::PIPELINE),
         });
+        let mut effects: Vec<_> = planned.collect();
+        let because = Because {
+            event,
+            trail: Trail::default(),
+        };
+        let before = |planned: &PlannedEffect| {
+            let index = planned.id.rsplit_once('.')?.1.parse::<usize>().ok()?;
+            self.effects.get(index)?.before.clone()
+        };
+        feeds.add(&mut effects, &because, before);
         Plan {
-            effects: planned.collect(),
+            effects,
             ..Plan::default()
         }
     }
@@ -133,7 +157,7 @@ impl Asked {
     /// What it is about, for people, and its mark.
     fn key(&self) -> OrderingKey {
         let about = match self.effects.as_slice() {
-            [(target, effect)] => {
+            [Edit { target, effect, .. }] => {
                 let kind = effect.entity.as_deref().unwrap_or("_");
                 format!("{target}/{kind}/{}", effect.key)
             }
@@ -151,7 +175,7 @@ mod tests {
     use super::*;
     use crate::event::Operation;
 
-    fn upsert(key: &str) -> (Arc<str>, Effect) {
+    fn upsert(key: &str) -> Edit {
         let effect = Effect {
             target: None,
             entity: None,
@@ -162,7 +186,11 @@ mod tests {
             headers: crate::event::Headers::default(),
             payload: Bytes::from_static(b"{}"),
         };
-        ("crm".into(), effect)
+        Edit {
+            target: "crm".into(),
+            effect,
+            before: None,
+        }
     }
 
     fn asked(name: Name) -> Asked {
@@ -202,7 +230,8 @@ mod tests {
         let asked = asked(Name::default());
         assert!(!asked.envelope(7).origin.maybe_seen);
         assert_ne!(asked.envelope(7).origin.id, asked.envelope(8).origin.id);
-        let ids: Vec<_> = asked.plan(7).effects.into_iter().map(|it| it.id).collect();
+        let plan = asked.plan(&asked.envelope(7), &Feeds::default());
+        let ids: Vec<_> = plan.effects.into_iter().map(|it| it.id).collect();
         assert_ne!(ids[0], ids[1]);
     }
 }

@@ -3,6 +3,7 @@
 use super::asked::{Asked, Name};
 use super::{Changed, PIPELINE};
 use crate::event::{Envelope, Plan, Precondition};
+use crate::feed::Feeds;
 use crate::key_locks::KeyLocks;
 use crate::shutdown::{Shutdown, Tasks};
 use crate::txn::{Applied, Coordinator, Lease, MarkerError, Pass, Setback, Tenure};
@@ -41,6 +42,8 @@ pub struct Clerk {
 pub struct Parts {
     /// Applies the plans.
     pub coordinator: Coordinator,
+    /// Where changes are published.
+    pub feeds: Arc<Feeds>,
     /// Says whose turn it is.
     pub lease: Lease,
     /// Owns the changes on their way.
@@ -202,8 +205,8 @@ impl Clerk {
         let Some(turn) = self.turn().await else {
             return not_here();
         };
-        let number = turn.number();
-        let (plan, envelope) = (asked.plan(number), asked.envelope(number));
+        let envelope = asked.envelope(turn.number());
+        let plan = asked.plan(&envelope, &self.parts.feeds);
         if asked.name.is_given() {
             match self.has_ended(&envelope, &asked.name, &turn.tenure).await {
                 Ok(None) => {}

@@ -8,7 +8,7 @@ mod asked;
 mod clerk;
 mod relay;
 
-pub use asked::{Asked, Name};
+pub use asked::{Asked, Edit, Name};
 pub use clerk::{Clerk, Parts};
 pub use relay::Relay;
 

@@ -1,7 +1,7 @@
 //! Changes that are asked for where another runtime makes them: they are passed on, over core NATS.
 
 use super::Changed;
-use super::asked::{Asked, Name};
+use super::asked::{Asked, Edit, Name};
 use super::clerk::Clerk;
 use crate::event::{Effect, Headers, Operation, Precondition};
 use crate::shutdown::{Shutdown, Tasks};
@@ -54,6 +54,7 @@ struct One {
     precondition: Option<Precondition>,
     content_type: Option<String>,
     payload: Option<Box<RawValue>>,
+    before: Option<Box<RawValue>>,
 }
 
 /// What came of asking another runtime.
@@ -192,19 +193,22 @@ impl Relay {
 
 impl Passed {
     fn of(asked: &Asked) -> Result<Self, serde_json::Error> {
-        let one = |(target, effect): &(Arc<str>, Effect)| {
+        let one = |edit: &Edit| {
+            let effect = &edit.effect;
+            let before = edit.before.as_deref().map(serde_json::from_slice);
             let payload = match effect.payload.as_ref() {
                 b"" => None,
                 payload => Some(serde_json::from_slice(payload)?),
             };
             Ok(One {
-                target: target.clone(),
+                target: edit.target.clone(),
                 entity: effect.entity.clone(),
                 operation: effect.operation,
                 key: effect.key.clone(),
                 precondition: effect.precondition.clone(),
                 content_type: effect.content_type.clone(),
                 payload,
+                before: before.transpose()?,
             })
         };
         let effects = asked.effects.iter().map(one);
@@ -232,7 +236,12 @@ impl Change {
                 headers: Headers::default(),
                 payload: Bytes::copy_from_slice(payload.as_bytes()),
             };
-            (one.target, effect)
+            let before = one.before.as_ref().map(|before| before.get().to_owned());
+            Edit {
+                target: one.target,
+                effect,
+                before: before.map(Bytes::from),
+            }
         });
         Asked {
             name,
@@ -264,14 +273,20 @@ mod tests {
             headers: Headers::default(),
             payload: Bytes::from_static(payload.as_bytes()),
         };
+        let edit = |target: &str, payload, before: Option<&'static str>| Edit {
+            target: target.into(),
+            effect: effect(payload),
+            before: before.map(Bytes::from),
+        };
         let asked = Asked {
             name: Name::given("ada", "k", &[b"x"]),
             effects: vec![
-                (
-                    "crm".into(),
-                    effect(r#"{"n": 12345678901234567890123,  "a":1}"#),
+                edit(
+                    "crm",
+                    r#"{"n": 12345678901234567890123,  "a":1}"#,
+                    Some("[1]"),
                 ),
-                ("erp".into(), effect("")),
+                edit("erp", "", None),
             ],
             traceparent: Some("t".to_owned()),
         };

@@ -102,6 +102,7 @@ pub(super) const TARGET: Keys = Keys {
         "rate_limit",
         "breaker",
         "contract",
+        "feed",
     ],
     later: &[],
 };
@@ -159,6 +160,7 @@ pub(super) const PIPELINE: Keys = Keys {
         "lease",
         "partitions",
         "repartition",
+        "hops",
     ],
     later: &[],
 };

@@ -116,7 +116,7 @@ fn gather(root: &Section<'_>) -> Config {
     let nats = root.read("nats", nats::read).unwrap_or_default();
     let provision = nats.provision();
     let targets = each(root, "targets", |name, entry| {
-        targets::read(name, entry, &provision)
+        targets::read(name, entry, (&names, &provision))
     });
     names.contracts = contracts::of(&targets);
     Config {

@@ -25,6 +25,8 @@ const MAX_EVENTS: u32 = 1024;
 const MAX_BYTES: ByteSize = ByteSize::mib(64);
 /// The longest payload.
 const MAX_PAYLOAD: ByteSize = ByteSize::mib(1);
+/// Through how many pipelines changes may have gone that led to an event.
+const HOPS: u32 = 8;
 /// How long the runtime at work may give no sign of life.
 const LEASE: Duration = Duration::from_secs(5);
 /// The shortest such time in which heartbeats arrive on a busy machine.
@@ -51,6 +53,7 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, around: Around<'_>) -> Option<
     let section = entry.section(&keys::PIPELINE)?;
     let (known, _) = around;
     let intake = intake(&section, &name, around);
+    let hops = section.read("hops", Entry::positive_count).unwrap_or(HOPS);
     let stages = section
         .read("stages", |entry| stages(entry, known))
         .unwrap_or_default();
@@ -96,6 +99,7 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, around: Around<'_>) -> Option<
         rate,
         retry,
         on_failure,
+        hops,
     })
 }
 

@@ -4,7 +4,7 @@ use super::contracts;
 use super::entry::Entry;
 use super::http;
 use super::keys;
-use super::names;
+use super::names::{self, Names};
 use super::pipelines::backoff;
 use super::postgres;
 use super::section::Section;
@@ -71,7 +71,11 @@ impl Flavor {
     }
 }
 
-pub(super) fn read(name: &str, entry: &Entry<'_>, provision: &Provision) -> Option<Config> {
+pub(super) fn read(
+    name: &str,
+    entry: &Entry<'_>,
+    (known, provision): (&Names, &Provision),
+) -> Option<Config> {
     let name = names::own(name, entry);
     let section = entry.section(&keys::TARGET)?;
     let advice = "write \"subject\", \"kv\", \"postgres\" or \"http\"";
@@ -82,6 +86,7 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, provision: &Provision) -> Opti
     let on = Some(BreakerPolicy::default());
     let breaker = section.read("breaker", breaker).unwrap_or(on);
     let contract = section.read("contract", contracts::read);
+    let feed = section.read("feed", |entry| feed(entry, &name, known));
     let parts = Parts {
         subject: section.read("subject", Entry::parse),
         stream: section.read("stream", names::of_stream_written),
@@ -115,7 +120,26 @@ pub(super) fn read(name: &str, entry: &Entry<'_>, provision: &Provision) -> Opti
         rate,
         breaker,
         contract,
+        feed,
     })
+}
+
+/// The target on which changes of `name` are published: one whose stream takes them together with the changes.
+fn feed(entry: &Entry<'_>, name: &str, known: &Names) -> Option<String> {
+    let feed = known.target(entry)?;
+    match known.flavor(&feed) {
+        _ if feed == name => {
+            entry.report("a target is not its own feed: name another one, of kind subject");
+        }
+        Some(Flavor::Subject { named: true }) | None => return Some(feed),
+        Some(Flavor::Subject { named: false }) => entry.report(format!(
+            "target `{feed}` names no stream, and who follows changes is to miss none: name its `stream`"
+        )),
+        Some(_) => entry.report(format!(
+            "changes are published as messages, and target `{feed}` is no subject: name one of kind subject"
+        )),
+    }
+    None
 }
 
 /// What the kinds are made of.

@@ -8,6 +8,7 @@ mod hold;
 mod key;
 mod plan;
 mod subject;
+mod trail;
 mod verdict;
 
 use bytes::Bytes;
@@ -27,6 +28,7 @@ pub use plan::{
     Accepted, DeadLetter, DeadReason, Failure, Plan, PlannedEffect, StateRead, StateWrite,
 };
 pub use subject::{KeyAlphabet, SubjectPattern, TypePattern, escape_key, unescape_key};
+pub use trail::Trail;
 pub use verdict::{Acceptance, Forwarded, Next, Verdict};
 
 /// The value that flows: an event, its data, and where this copy of it came from.

@@ -109,6 +109,8 @@ pub enum DeadReason {
     Conflict,
     /// Every attempt failed.
     Exhausted,
+    /// Changes led to it through too many pipelines.
+    Hops,
     /// It failed at nothing, and waits for an earlier event of its key that did.
     Parked,
 }
@@ -126,6 +128,7 @@ impl DeadReason {
             Self::Refused => "refused",
             Self::Conflict => "conflict",
             Self::Exhausted => "exhausted",
+            Self::Hops => "hops",
             Self::Parked => "parked",
         }
     }

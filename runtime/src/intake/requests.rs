@@ -230,6 +230,7 @@ fn code_of(reason: DeadReason) -> u16 {
         DeadReason::Invalid => 400,
         DeadReason::Conflict => 409,
         DeadReason::Reject | DeadReason::Contract => 422,
+        DeadReason::Hops => 508,
         DeadReason::Trap | DeadReason::BadAnswer => 500,
         DeadReason::Refused => 502,
         DeadReason::Exhausted | DeadReason::Parked => 503,

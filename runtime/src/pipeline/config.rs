@@ -30,6 +30,8 @@ pub struct Config {
     pub retry: RetryPolicy,
     /// What becomes of an event that failed for good.
     pub on_failure: OnFailure,
+    /// Through how many pipelines changes may have gone that led to an event.
+    pub hops: u32,
 }
 
 /// One entry of `to`.

@@ -13,9 +13,10 @@ mod stage;
 mod work;
 
 use crate::contract::Contract;
-use crate::event::{self, Delivery, Disposition, Plan};
-use crate::fault::{self, Point};
-use crate::plugin::{Secrets, Session, Slot, Version};
+use crate::event::{self, DeadReason, Delivery, Disposition, Plan, Trail};
+use crate::fault::{self, Point, Promise};
+use crate::feed::Feeds;
+use crate::plugin::{Held, Secrets, Session, Slot, Version};
 use crate::rate::Limiter;
 use crate::shutdown::Shutdown;
 use crate::telemetry::PipelineMetrics;
@@ -48,6 +49,7 @@ pub struct Pipeline {
     limiter: Option<Limiter>,
     retry: RetryPolicy,
     on_failure: OnFailure,
+    hops: u32,
     coordinator: Coordinator,
     attempts: Option<Attempts>,
     secrets: Arc<Secrets>,
@@ -63,6 +65,8 @@ pub struct Parts {
     pub kinds: BTreeMap<String, crate::target::Kind>,
     /// What targets take, by target; those that say nothing are not there.
     pub contracts: BTreeMap<String, Arc<Contract>>,
+    /// Where changes of targets are published.
+    pub feeds: Arc<Feeds>,
     /// Applies its plans.
     pub coordinator: Coordinator,
     /// Keeps what was tried, where somebody may take over; none: nobody does.
@@ -81,10 +85,11 @@ impl Pipeline {
     pub fn new(config: &Config, parts: Parts) -> Self {
         Self {
             name: config.name.as_str().into(),
-            routes: RouteTable::new(config, parts.kinds, parts.contracts),
+            routes: RouteTable::new(config, parts.kinds, parts.contracts, parts.feeds),
             limiter: config.rate.map(Limiter::new),
             retry: config.retry.clone(),
             on_failure: config.on_failure,
+            hops: config.hops,
             stages: parts.stages,
             coordinator: parts.coordinator,
             attempts: parts.attempts,
@@ -204,6 +209,9 @@ impl Pipeline {
         if let Some(fault) = work.fault.take() {
             return Outcome::invalid(&fault);
         }
+        if let Some(outcome) = self.cut_loop(work) {
+            return outcome;
+        }
         let mut session = Session::new();
         let versions = self.snapshot();
         work.note_plugins(&versions);
@@ -215,6 +223,27 @@ impl Pipeline {
             }
             Err(outcome) => outcome,
         }
+    }
+
+    /// What becomes of an event that a change of this pipeline's own led to, or too many pipelines.
+    fn cut_loop(&self, work: &Work) -> Option<Outcome> {
+        let trail = Trail::of(&work.envelope.event);
+        if trail.leads_through(&self.name) && !fault::breaks(Promise::Loop) {
+            self.metrics.dropped("loop");
+            let (plan, held) = (Plan::default(), Held::default());
+            return Some(Outcome::Filtered { plan, held });
+        }
+        (trail.n_hops() >= usize::try_from(self.hops).unwrap_or(usize::MAX)).then(|| {
+            let error = format!(
+                "changes led to the event through {} pipelines, and pipeline `{}` takes none of more than {} \
+                 (`hops`): {}",
+                trail.n_hops(),
+                self.name,
+                self.hops.saturating_sub(1),
+                trail
+            );
+            Outcome::Dead(outcome::Fault::new(DeadReason::Hops, error))
+        })
     }
 
     /// The version at work in each stage. A plugin that stands twice is at one version in both.

@@ -6,8 +6,9 @@ use super::stage::{Branch, Thought};
 use super::work::Work;
 use crate::contract::Contract;
 use crate::event::{
-    DeadReason, Effect, Headers, Operation, Plan, PlannedEffect, TypePattern, scalar_at,
+    DeadReason, Effect, Headers, Operation, Plan, PlannedEffect, Trail, TypePattern, scalar_at,
 };
+use crate::feed::{Because, Feeds};
 use crate::plugin::Session;
 use crate::target::{Kind, unsupported};
 use crate::telemetry::PipelineMetrics;
@@ -25,6 +26,7 @@ pub(super) struct RouteTable {
     writable: BTreeSet<String>,
     kinds: BTreeMap<String, Kind>,
     contracts: BTreeMap<String, Arc<Contract>>,
+    feeds: Arc<Feeds>,
 }
 
 struct Entry {
@@ -40,6 +42,7 @@ impl RouteTable {
         config: &Config,
         kinds: BTreeMap<String, Kind>,
         contracts: BTreeMap<String, Arc<Contract>>,
+        feeds: Arc<Feeds>,
     ) -> Self {
         let entries = config.to.iter().map(|route| Entry {
             target: route.target.as_str().into(),
@@ -66,6 +69,7 @@ impl RouteTable {
             writable,
             kinds,
             contracts,
+            feeds,
         }
     }
 
@@ -98,10 +102,16 @@ impl RouteTable {
                 Err(fault) => return Outcome::Dead(fault),
             }
         }
-        work.leave_out_accepted(&mut effects);
         if let Some(fault) = self.violation(&effects) {
             return Outcome::Dead(fault);
         }
+        let event = &work.envelope.event;
+        let because = Because {
+            event,
+            trail: Trail::of(event).through(&self.pipeline),
+        };
+        self.feeds.add(&mut effects, &because, |_| None);
+        work.leave_out_accepted(&mut effects);
         for reason in &thought.dropped {
             metrics.dropped(reason);
         }

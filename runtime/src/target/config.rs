@@ -29,6 +29,8 @@ pub struct Config {
     pub breaker: Option<BreakerPolicy>,
     /// What it takes and gives; none: nothing is said.
     pub contract: Option<Arc<Contract>>,
+    /// The target of kind subject on which its changes are published; none: nowhere.
+    pub feed: Option<String>,
 }
 
 impl Config {

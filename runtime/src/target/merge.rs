@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// `patch` merged into `target`.
-pub(super) fn merge(target: &mut Value, patch: Value) {
+pub(crate) fn merge(target: &mut Value, patch: Value) {
     let Value::Object(patch) = patch else {
         *target = patch;
         return;

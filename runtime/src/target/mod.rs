@@ -42,6 +42,7 @@ pub use branch::Work;
 pub use breaker::{BreakerPolicy, Pass};
 pub use config::{Config, Kind};
 pub use list::{LARGEST_PAGE, Listed, Page, Position, Wanted};
+pub(crate) use merge::merge;
 pub use names::{Branch, NameError};
 pub use promise::{JOINED, Promise};
 pub use template::SubjectTemplate;
