@@ -29,6 +29,7 @@ mod languages;
 mod lists;
 mod nats;
 mod ordering;
+mod outbound;
 mod parking;
 mod partitions;
 mod pause;

@@ -14,12 +14,14 @@ pub mod provision;
 pub mod rate;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 
 pub mod contract;
 pub mod control;
 pub mod dead_letter;
 pub mod feed;
 pub mod intake;
+pub mod outbound;
 pub mod plugin;
 pub mod target;
 

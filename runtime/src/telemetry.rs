@@ -1,17 +1,24 @@
 //! What is counted. The words are those of the law: per pipeline,
 //! `received = done + filtered + dead + parked + duplicate + in flight`.
 
+mod requests;
+
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use requests::ByTwo;
+
+pub use requests::{HttpCounts, HttpMetrics};
+
 /// Every count of this process.
 #[derive(Debug, Default)]
 pub struct Metrics {
     pipelines: Mutex<BTreeMap<String, Arc<PipelineMetrics>>>,
     targets: Mutex<BTreeMap<String, Arc<TargetMetrics>>>,
+    http: ByTwo<HttpMetrics>,
     /// Series that plugins made.
     pub plugins: PluginSeries,
 }
@@ -198,6 +205,18 @@ impl Metrics {
             .iter()
             .map(|(name, metrics)| (name.clone(), metrics.counts()))
             .collect()
+    }
+
+    /// The counts of the HTTP requests of a plugin in a pipeline.
+    #[must_use]
+    pub fn http(&self, pipeline: &str, plugin: &str) -> Arc<HttpMetrics> {
+        self.http.of(pipeline, plugin)
+    }
+
+    /// The counts of every plugin's HTTP requests at this moment, by pipeline and plugin.
+    #[must_use]
+    pub fn http_counts(&self) -> BTreeMap<String, BTreeMap<String, HttpCounts>> {
+        self.http.read(HttpMetrics::counts)
     }
 
     /// Every pipeline's counts at this moment.

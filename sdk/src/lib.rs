@@ -49,6 +49,7 @@
 //!   [`Error`].
 //! - What a plugin may ask of the host: [`state`], [`lookup`], [`secrets`], [`metrics`] and
 //!   [`mod@log`]. All but the last two must be named in the [`Manifest`].
+//! - Of hosts elsewhere: [`http`], with the feature of that name.
 //! - Tests without a server or WebAssembly: [`testing`].
 
 // The generated code names the SDK by its crate name, also from inside it.
@@ -79,6 +80,8 @@ mod effect;
 mod error;
 mod event;
 mod host;
+#[cfg(any(feature = "http", not(target_family = "wasm")))]
+pub mod http;
 pub mod log;
 pub mod lookup;
 mod manifest;

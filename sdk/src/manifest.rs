@@ -84,6 +84,17 @@ impl Manifest {
         self
     }
 
+    /// The hosts it sends requests to through [`http`](crate::http), as the operator would grant
+    /// them (`api.example.com:8443`), or `*` for those that are settings.
+    #[must_use]
+    pub fn http(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let hosts = texts(hosts)
+            .into_iter()
+            .map(|host| ("http".to_owned(), host));
+        self.attributes.extend(hosts);
+        self
+    }
+
     /// Further capabilities it wants: `state`.
     #[must_use]
     pub fn capabilities(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {

@@ -5,8 +5,8 @@ use super::no_faults;
 use super::sources::{Source, has_name, names_after, rust};
 
 /// A room, and the rooms it may use. Everybody may use the ground: event, fault, provision, rate,
-/// telemetry, shutdown, key_locks, and what is asked of any stream: atomic_batch, last_message.
-const BELOW: [(&str, &[&str]); 22] = [
+/// telemetry, tls, shutdown, key_locks, and what is asked of any stream: atomic_batch, last_message.
+const BELOW: [(&str, &[&str]); 24] = [
     ("atomic_batch", &[]),
     ("last_message", &[]),
     ("event", &[]),
@@ -15,8 +15,10 @@ const BELOW: [(&str, &[&str]); 22] = [
     ("provision", &[]),
     ("rate", &[]),
     ("telemetry", &[]),
+    ("tls", &[]),
     ("shutdown", &[]),
-    ("plugin", &[]),
+    ("outbound", &[]),
+    ("plugin", &["outbound"]),
     ("contract", &[]),
     ("target", &["contract"]),
     ("api", &["change", "contract", "target"]),
@@ -33,7 +35,7 @@ const BELOW: [(&str, &[&str]); 22] = [
     (
         "config",
         &[
-            "api", "change", "contract", "intake", "pipeline", "plugin", "target",
+            "api", "change", "contract", "intake", "outbound", "pipeline", "plugin", "target",
         ],
     ),
     (
@@ -47,6 +49,7 @@ const BELOW: [(&str, &[&str]); 22] = [
             "dead_letter",
             "feed",
             "intake",
+            "outbound",
             "pipeline",
             "plugin",
             "target",
@@ -54,7 +57,7 @@ const BELOW: [(&str, &[&str]); 22] = [
         ],
     ),
 ];
-const GROUND: [&str; 9] = [
+const GROUND: [&str; 10] = [
     "atomic_batch",
     "last_message",
     "event",
@@ -63,6 +66,7 @@ const GROUND: [&str; 9] = [
     "provision",
     "rate",
     "telemetry",
+    "tls",
     "shutdown",
 ];
 
@@ -71,9 +75,11 @@ const SETTINGS_OF_PIPELINE: &str = "runtime/src/pipeline/config.rs";
 
 /// An outside name, and where it may stand: paths within `runtime/src`. Tests may use what they
 /// need.
-const OUTSIDE: [(&str, &[&str]); 21] = [
+const OUTSIDE: [(&str, &[&str]); 23] = [
     ("wasmtime", &["plugin/"]),
     ("wasmtime_wasi", &["plugin/"]),
+    ("wasmtime_wasi_http", &["plugin/"]),
+    ("tokio_rustls", &["outbound/connection.rs"]),
     ("notify", &["plugin/watch.rs", "cli/rebuild.rs"]),
     (
         "async_nats",
@@ -96,9 +102,12 @@ const OUTSIDE: [(&str, &[&str]); 21] = [
     ("tokio_postgres", &["target/postgres/", "cli/bench/tables/"]),
     ("deadpool_postgres", &["target/postgres/"]),
     ("reqwest", &["target/http/"]),
-    ("hyper", &["api/"]),
-    ("hyper_util", &["api/server.rs"]),
-    ("http_body_util", &["api/"]),
+    ("hyper", &["api/", "outbound/"]),
+    ("hyper_util", &["api/server.rs", "outbound/connection.rs"]),
+    (
+        "http_body_util",
+        &["api/", "outbound/", "plugin/host/http.rs"],
+    ),
     ("percent_encoding", &["api/"]),
     ("subtle", &["api/access.rs"]),
     ("toml", &["config/", "cli/"]),

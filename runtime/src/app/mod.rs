@@ -22,11 +22,12 @@ use crate::control::{self, ControlError, Wishes};
 use crate::dead_letter::{DeadLetterError, DeadLetters};
 use crate::feed::Feeds;
 use crate::intake::{self, Gauge, IntakeError, Pause};
+use crate::outbound::{Resolver, Transport};
 use crate::pipeline::{self, Pipeline};
 use crate::plugin::{self, Engine, EngineConfig, PluginError, Plugins, Secrets, Surroundings};
 use crate::shutdown::{Shutdown, Tasks};
 use crate::target::{self, Targets};
-use crate::telemetry::{Metrics, PipelineCounts, SeriesValue, TargetCounts};
+use crate::telemetry::{HttpCounts, Metrics, PipelineCounts, SeriesValue, TargetCounts};
 use crate::txn::{self, Coordinator, Lease, LeaseError, MarkerError, Members, Presence};
 use async_nats::jetstream;
 use post::Post;
@@ -166,6 +167,8 @@ pub struct Summary {
     pub pipelines: BTreeMap<String, PipelineCounts>,
     /// Series that plugins made.
     pub plugins: BTreeMap<String, BTreeMap<String, SeriesValue>>,
+    /// What plugins asked of hosts over HTTP, by pipeline and plugin.
+    pub http: BTreeMap<String, BTreeMap<String, HttpCounts>>,
     /// Each target's counts.
     pub targets: BTreeMap<String, TargetCounts>,
     /// Whether every event at work ended within the grace.
@@ -227,6 +230,7 @@ impl App {
                 targets.clone(),
                 contracts.clone(),
             ))),
+            transport: Transport::Network(Resolver::system()),
             metrics: metrics.clone(),
         };
         let engine = Engine::new(&EngineConfig {
@@ -354,6 +358,7 @@ impl App {
         Ok(Summary {
             pipelines,
             plugins,
+            http: self.metrics.http_counts(),
             targets: self.metrics.targets(),
             drained,
         })

@@ -5,6 +5,7 @@ use super::uses::writable;
 use super::{AppError, Options, connection, secrets, uses};
 use crate::config::{Config, Problem};
 use crate::intake::{self, Source};
+use crate::outbound::{Resolver, Transport};
 use crate::pipeline::Guarantee;
 use crate::plugin::{Engine, EngineConfig, PluginError, Plugins, Surroundings, Use};
 use crate::provision::Create;
@@ -35,6 +36,8 @@ async fn check_plugins(config: &Config, options: &Options) -> Vec<Problem> {
     let surroundings = Surroundings {
         secrets: Arc::new(secrets(config)),
         retrieve: None,
+        // Nothing is sent, but what encrypts is read.
+        transport: Transport::Network(Resolver::system()),
         metrics: Arc::new(Metrics::new()),
     };
     let mut problems = Vec::new();

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
 use syncline::event::Envelope;
+use syncline::outbound::Recorded;
 use syncline::plugin::World;
 
 /// One case.
@@ -28,6 +29,8 @@ pub(super) struct Case {
     state: BTreeMap<String, Value>,
     #[serde(default)]
     secrets: BTreeMap<String, String>,
+    #[serde(default)]
+    http: Vec<Recorded>,
     /// The verdicts, one for each event.
     pub(super) expect: Vec<Value>,
 }
@@ -42,13 +45,15 @@ struct Arrival {
     key: Option<String>,
 }
 
-/// What surrounds a plugin: entities by `target` or `target/entity` and key, state, secrets.
+/// What surrounds a plugin: entities by `target` or `target/entity` and key, state, secrets, and what
+/// hosts answer.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Surroundings {
     entities: BTreeMap<String, BTreeMap<String, Value>>,
     state: BTreeMap<String, Value>,
     secrets: BTreeMap<String, String>,
+    http: Vec<Recorded>,
 }
 
 impl Surroundings {
@@ -67,6 +72,7 @@ impl Surroundings {
                 .map(|(key, value)| (key, bytes(value)))
                 .collect(),
             secrets: self.secrets,
+            http: self.http,
             ..World::default()
         }
     }
@@ -93,6 +99,7 @@ impl Case {
             entities: self.entities.clone(),
             state: self.state.clone(),
             secrets: self.secrets.clone(),
+            http: self.http.clone(),
         };
         surroundings.world(self.config.clone())
     }

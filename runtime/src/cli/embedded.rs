@@ -26,6 +26,8 @@ pub(super) const SDK: &[File] = files!("../../../sdk/src/":
     "error.rs"
     "event.rs"
     "host.rs"
+    "http.rs"
+    "http/wasi.rs"
     "lib.rs"
     "log.rs"
     "lookup.rs"
@@ -46,6 +48,9 @@ pub(super) const SDK: &[File] = files!("../../../sdk/src/":
 /// The WIT package that host and plugins share.
 pub(super) const WIT: &[File] = files!("../../../wit/":
     "capabilities.wit"
+    "deps/wasi-clocks.wit"
+    "deps/wasi-http.wit"
+    "deps/wasi-io.wit"
     "types.wit"
     "world.wit");
 

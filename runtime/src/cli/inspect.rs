@@ -38,6 +38,7 @@ struct Wants {
     lookup: Vec<String>,
     secrets: Vec<String>,
     state: bool,
+    http: Vec<String>,
 }
 
 /// Loads the component and describes it.
@@ -59,7 +60,9 @@ impl<'a> Report<'a> {
             lookup,
             secrets,
             state,
+            http: _,
         } = Grants::all_of(component.manifest());
+        let hosts = component.manifest().hosts().map(str::to_owned);
         Self {
             file,
             world: component.world_version(),
@@ -71,6 +74,7 @@ impl<'a> Report<'a> {
                 lookup,
                 secrets,
                 state,
+                http: hosts.collect(),
             },
         }
     }
@@ -94,7 +98,12 @@ impl<'a> Report<'a> {
             ("wants", self.wants.grants()),
             ("imports", self.imports.join("\n")),
         ];
-        for (name, value) in &manifest.attributes {
+        // Hosts stand in what it wants.
+        let others = manifest
+            .attributes
+            .iter()
+            .filter(|(name, _)| name != "http");
+        for (name, value) in others {
             rows.push((name, value.clone()));
         }
         if let Some(schema) = &manifest.config_schema {
@@ -118,6 +127,7 @@ impl Wants {
             list("lookup", &self.lookup),
             list("secrets", &self.secrets),
             state,
+            list("http", &self.http),
         ];
         let wanted: Vec<_> = lists.into_iter().flatten().collect();
         if wanted.is_empty() {
@@ -152,13 +162,15 @@ mod tests {
             lookup: vec![],
             secrets: vec![],
             state: false,
+            http: vec![],
         };
         assert_eq!(wants.grants(), "nothing");
         wants.lookup = vec!["crm".into(), "billing".into()];
         wants.state = true;
+        wants.http = vec!["api.example.com".into()];
         assert_eq!(
             wants.grants(),
-            r#"grants = { lookup = ["crm", "billing"], state = true }"#
+            r#"grants = { lookup = ["crm", "billing"], state = true, http = ["api.example.com"] }"#
         );
     }
 

@@ -50,14 +50,26 @@ pub(super) const SECRET: Keys = Keys {
 
 pub(super) const PLUGIN: Keys = Keys {
     section: "plugins.NAME",
-    known: &["path", "config", "grants", "limits"],
+    known: &["path", "config", "grants", "http", "limits"],
     later: &[],
 };
 
 pub(super) const GRANTS: Keys = Keys {
     section: "plugins.NAME.grants",
-    known: &["lookup", "secrets", "state"],
-    later: &[("http", "outbound http")],
+    known: &["lookup", "secrets", "state", "http"],
+    later: &[],
+};
+
+pub(super) const HTTP: Keys = Keys {
+    section: "plugins.NAME.http.HOST",
+    known: &["methods", "headers", "networks", "tls"],
+    later: &[],
+};
+
+pub(super) const HTTP_TLS: Keys = Keys {
+    section: "plugins.NAME.http.HOST.tls",
+    known: &["ca", "cert", "key"],
+    later: &[],
 };
 
 pub(super) const PLUGIN_LIMITS: Keys = Keys {
@@ -72,6 +84,10 @@ pub(super) const PLUGIN_LIMITS: Keys = Keys {
         "log",
         "metric_series",
         "instances",
+        "http_time",
+        "http_request",
+        "http_response",
+        "http_connections",
     ],
     later: &[],
 };
@@ -212,13 +228,15 @@ pub(super) const PARTITIONS: Keys = Keys {
 
 /// All of them, in the order of the reference.
 #[cfg(test)]
-pub(super) const ALL: [&Keys; 22] = [
+pub(super) const ALL: [&Keys; 24] = [
     &FILE,
     &NATS,
     &TLS,
     &SECRET,
     &PLUGIN,
     &GRANTS,
+    &HTTP,
+    &HTTP_TLS,
     &PLUGIN_LIMITS,
     &TARGET,
     &TARGET_TLS,

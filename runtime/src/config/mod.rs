@@ -14,6 +14,7 @@ mod http;
 mod keys;
 mod names;
 mod nats;
+mod outbound;
 mod partitions;
 mod pipelines;
 mod places;
@@ -115,18 +116,19 @@ fn gather(root: &Section<'_>) -> Config {
     let mut names = Names::of(root);
     let nats = root.read("nats", nats::read).unwrap_or_default();
     let provision = nats.provision();
+    let secrets = root
+        .read("secrets", |entry| Some(secrets::read(entry)))
+        .unwrap_or_default();
     let targets = each(root, "targets", |name, entry| {
         targets::read(name, entry, (&names, &provision))
     });
     names.contracts = contracts::of(&targets);
     Config {
         nats,
-        secrets: root
-            .read("secrets", |entry| Some(secrets::read(entry)))
-            .unwrap_or_default(),
         plugins: each(root, "plugins", |name, entry| {
-            plugins::read(name, entry, &names)
+            plugins::read(name, entry, (&names, &secrets))
         }),
+        secrets,
         targets,
         api: root.read("api", |entry| api::read(entry, &names)),
         pipelines: each(root, "pipelines", |name, entry| {

@@ -3,21 +3,31 @@
 use super::entry::Entry;
 use super::keys;
 use super::names::{self, Names};
+use super::outbound;
+use super::secrets::Secret;
 use super::settings;
 use crate::plugin::{Config, Grants, Limits};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Where plugins will come from in a later version.
 pub(super) const LATER_SCHEMES: [&str; 2] = ["nats", "oci"];
 
-pub(super) fn read(name: &str, entry: &Entry<'_>, known: &Names) -> Option<Config> {
+pub(super) fn read(
+    name: &str,
+    entry: &Entry<'_>,
+    (known, secrets): (&Names, &BTreeMap<String, Secret>),
+) -> Option<Config> {
     let name = names::own(name, entry);
     let section = entry.section(&keys::PLUGIN)?;
     let path = section.require("path", "name the plugin's .wasm file", component);
     let settings = section.read("config", settings::read).unwrap_or_default();
-    let grants = section
+    let mut grants = section
         .read("grants", |entry| grants(entry, known))
         .unwrap_or_default();
+    if let Some(entry) = section.get("http") {
+        outbound::reach(&mut grants.http, &entry, secrets);
+    }
     let limits = section.read("limits", limits).unwrap_or_default();
     Some(Config {
         name,
@@ -61,6 +71,7 @@ fn grants(entry: &Entry<'_>, known: &Names) -> Option<Grants> {
         lookup: lookup.unwrap_or_default(),
         secrets: secrets.unwrap_or_default(),
         state: section.read("state", Entry::flag).unwrap_or_default(),
+        http: section.read("http", outbound::hosts).unwrap_or_default(),
     })
 }
 
@@ -81,5 +92,10 @@ fn limits(entry: &Entry<'_>) -> Option<Limits> {
     section.set("log", &mut limits.log, Entry::size);
     section.set("metric_series", &mut limits.metric_series, Entry::count);
     section.set("instances", &mut limits.instances, Entry::positive_count);
+    section.set("http_time", &mut limits.http_time, Entry::duration);
+    section.set("http_request", &mut limits.http_request, Entry::size);
+    section.set("http_response", &mut limits.http_response, Entry::size);
+    let connections = &mut limits.http_connections;
+    section.set("http_connections", connections, Entry::positive_count);
     Some(limits)
 }

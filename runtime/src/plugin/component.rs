@@ -127,6 +127,13 @@ impl Component {
         &self.inner.imports
     }
 
+    /// Whether it is of the world `plugin-http`: it can send HTTP requests.
+    #[must_use]
+    pub fn sends_requests(&self) -> bool {
+        let imports = &mut self.inner.imports.iter();
+        imports.any(|name| name.starts_with("wasi:http/outgoing-handler"))
+    }
+
     /// The version of the contract it was built against.
     #[must_use]
     pub fn world_version(&self) -> &str {
@@ -222,17 +229,14 @@ fn check_import(import: &str) -> Result<(), String> {
         "wasi:cli/",
         "wasi:clocks/",
         "wasi:filesystem/",
+        "wasi:http/outgoing-handler",
+        "wasi:http/types",
         "wasi:io/",
         "wasi:random/",
         "wasi:sockets/",
     ];
     if served.iter().any(|prefix| name.starts_with(prefix)) && version.starts_with("0.2.") {
         return Ok(());
-    }
-    if name.starts_with("wasi:http/") {
-        return Err(format!(
-            "it imports `{import}`: outbound HTTP (the grant `http`) is not available yet"
-        ));
     }
     Err(format!(
         "it imports `{import}`, which is neither Syncline's nor WASI 0.2's: no grant gives that, \
@@ -285,13 +289,16 @@ mod tests {
             "syncline:plugin/log@0.1.0",
             "syncline:plugin/state@0.1.3",
             "wasi:io/poll@0.2.6",
+            "wasi:http/types@0.2.0",
+            "wasi:http/outgoing-handler@0.2.12",
         ] {
             assert_eq!(check_import(good), Ok(()), "{good}");
         }
         for bad in [
             "syncline:plugin/log@0.2.0",
             "syncline:plugin/teleport@0.1.0",
-            "wasi:http/types@0.2.0",
+            "wasi:http/incoming-handler@0.2.0",
+            "wasi:http/types@0.3.0",
             "wasi:io/poll@0.3.0",
             "acme:database/query@1.0.0",
         ] {

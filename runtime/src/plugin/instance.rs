@@ -3,7 +3,7 @@
 use super::bindings;
 use super::engine::{Engine, LARGEST_MEMORY, TICK};
 use super::error::{CallError, PluginError, chain};
-use super::host::{Capture, Overlay, Services};
+use super::host::{Capture, Outgoing, Overlay, Services};
 use super::manifest::Manifest;
 use crate::event::{Envelope, EventId, Verdict};
 use std::future::Future;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 /// Guest time for `describe` and `init`, which run once: interpreters start up in them. As much
 /// again may pass in waiting.
@@ -30,6 +31,7 @@ pub(crate) struct HostState {
     output: Capture,
     pub(super) services: Arc<Services>,
     pub(super) overlay: Overlay,
+    pub(super) outgoing: Outgoing,
     call: Call,
 }
 
@@ -75,6 +77,7 @@ impl HostState {
                 refused: false,
             },
             output,
+            outgoing: Outgoing::new(&services),
             services,
             overlay: Overlay::default(),
             call: Call::new(None),
@@ -114,11 +117,17 @@ impl HostState {
         self.call.event.as_ref().map_or("-", EventId::as_str)
     }
 
+    /// The event at work, as the log names it; none in `describe` and `init`.
+    pub(super) fn event_at_work(&self) -> Option<String> {
+        self.call.event.as_ref().map(|id| id.as_str().to_owned())
+    }
+
     /// Whether `n_bytes` more may be read for the event. What it read is held until it ends.
     pub(super) fn may_read(&mut self, n_bytes: usize) -> bool {
         let n_bytes = u64::try_from(n_bytes).unwrap_or(u64::MAX);
         self.call.n_read = self.call.n_read.saturating_add(n_bytes);
-        self.call.n_read <= self.services.limits.memory.as_u64()
+        let n_read = self.call.n_read.saturating_add(self.outgoing.n_read());
+        n_read <= self.services.limits.memory.as_u64()
     }
 }
 
@@ -139,6 +148,12 @@ impl WasiView for HostState {
             ctx: &mut self.wasi,
             table: &mut self.table,
         }
+    }
+}
+
+impl WasiHttpView for HostState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.outgoing.view(&mut self.table)
     }
 }
 
@@ -267,8 +282,17 @@ impl Instance {
             Ok(answer) => bindings::verdict(answer, limits),
             Err(error) => Err(fault(&self.store, &error, limits.time, limits.host_time)),
         };
-        let overlay = std::mem::take(&mut self.store.data_mut().overlay);
+        let state = self.store.data_mut();
+        state.outgoing.end();
+        let overlay = std::mem::take(&mut state.overlay);
         (result, overlay)
+    }
+
+    /// Whether it can be asked about another event.
+    pub(super) fn is_reusable(&self) -> bool {
+        let state = self.store.data();
+        let limit = state.services.limits.memory.as_u64();
+        !state.outgoing.is_full(limit)
     }
 
     fn begin(&mut self, event: Option<EventId>, limit: Duration) {

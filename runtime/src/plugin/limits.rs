@@ -1,5 +1,6 @@
 //! What one plugin may use: memory, time, output, host calls, log lines, metric series.
 
+use crate::outbound;
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Linear memory of one instance; also of what one event reads through state and lookup.
+    /// Linear memory of one instance; also of what one event reads through state, lookup and HTTP.
     pub memory: bytesize::ByteSize,
     /// Guest time for one event, without waiting in host calls.
     #[serde(with = "humantime_serde")]
@@ -27,6 +28,27 @@ pub struct Limits {
     pub metric_series: u32,
     /// Instances that may work at once, for each pipeline.
     pub instances: u32,
+    /// The time of one HTTP request, to the end of its answer.
+    #[serde(with = "humantime_serde")]
+    pub http_time: Duration,
+    /// Bytes of the body of one HTTP request.
+    pub http_request: bytesize::ByteSize,
+    /// Bytes of the body of one HTTP answer.
+    pub http_response: bytesize::ByteSize,
+    /// HTTP requests on their way at once, for each pipeline.
+    pub http_connections: u32,
+}
+
+impl Limits {
+    /// Those of HTTP requests.
+    pub(super) fn outbound(&self) -> outbound::Limits {
+        outbound::Limits {
+            time: self.http_time,
+            request: self.http_request.as_u64(),
+            response: self.http_response.as_u64(),
+            connections: self.http_connections,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -41,6 +63,10 @@ impl Default for Limits {
             log: bytesize::ByteSize::kib(64),
             metric_series: 100,
             instances: 64,
+            http_time: Duration::from_secs(5),
+            http_request: bytesize::ByteSize::mib(1),
+            http_response: bytesize::ByteSize::mib(4),
+            http_connections: 8,
         }
     }
 }

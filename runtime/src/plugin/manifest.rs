@@ -40,6 +40,18 @@ impl Manifest {
                 .any(|pattern| TypePattern::new(pattern.as_str()).matches(kind))
     }
 
+    /// Whether it wants the capability.
+    #[must_use]
+    pub fn wants(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|name| name == capability)
+    }
+
+    /// The hosts that it sends HTTP requests to, as far as it knows them: its attributes called `http`.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        let hosts = self.attributes.iter().filter(|(name, _)| name == "http");
+        hosts.map(|(_, host)| host.as_str())
+    }
+
     /// The targets it names in effects, without the contract's major version.
     pub fn target_names(&self) -> impl Iterator<Item = &str> {
         self.targets

@@ -1,11 +1,13 @@
 //! The installed plugins: which component works for which pipeline, and how one is replaced.
 
 use super::Config;
+use super::capability::Grants;
 use super::component::{Component, digest_of};
 use super::engine::Engine;
 use super::error::PluginError;
 use super::host::{Retrieve, Secrets, Services, State};
 use super::version::Version;
+use crate::outbound::{Client, Transport};
 use crate::telemetry::Metrics;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -19,6 +21,8 @@ pub struct Surroundings {
     pub secrets: Arc<Secrets>,
     /// Reads entities of targets.
     pub retrieve: Option<Arc<dyn Retrieve>>,
+    /// Sends HTTP requests.
+    pub transport: Transport,
     /// Counts.
     pub metrics: Arc<Metrics>,
 }
@@ -179,6 +183,12 @@ impl Slot {
         used: &Use,
         surroundings: &Surroundings,
     ) -> Result<Self, PluginError> {
+        let (hosts, limits) = (&config.grants.http, config.limits.outbound());
+        let client = Client::new(hosts, limits, surroundings.transport.clone());
+        let client = client.map_err(|fault| PluginError::Settings {
+            plugin: config.name.clone(),
+            fault,
+        })?;
         let services = Arc::new(Services {
             plugin: config.name.clone(),
             pipeline: used.pipeline.clone(),
@@ -186,6 +196,7 @@ impl Slot {
             limits: config.limits.clone(),
             secrets: surroundings.secrets.clone(),
             retrieve: surroundings.retrieve.clone(),
+            http: Arc::new(client),
             state: used.state.clone(),
             metrics: surroundings.metrics.clone(),
         });
@@ -231,9 +242,13 @@ impl Slot {
 /// # Errors
 /// What it wants beyond its grants, or what its schema says against its settings.
 pub(super) fn check(config: &Config, component: &Component) -> Result<(), PluginError> {
-    let missing = config
+    let mut missing = config
         .grants
         .missing_for(&config.name, component.manifest());
+    let has_said = component.manifest().wants("http") || component.manifest().hosts().count() > 0;
+    if component.sends_requests() && config.grants.http.is_empty() && !has_said {
+        missing.push(Grants::no_host(&config.name));
+    }
     if !missing.is_empty() {
         return Err(PluginError::Ungranted {
             plugin: config.name.clone(),
@@ -243,7 +258,7 @@ pub(super) fn check(config: &Config, component: &Component) -> Result<(), Plugin
     check_settings(config, component)
 }
 
-fn check_settings(config: &Config, component: &Component) -> Result<(), PluginError> {
+pub(super) fn check_settings(config: &Config, component: &Component) -> Result<(), PluginError> {
     let Some(schema) = &component.manifest().config_schema else {
         return Ok(());
     };

@@ -1,16 +1,18 @@
 //! One plugin alone, with capabilities in memory: for `call`, `test` and tests.
 
 use super::Config;
-use super::capability::Grants;
+use super::capability::{AS_GRANTED, Grants};
 use super::component::Component;
 use super::engine::Engine;
 use super::error::{CallError, PluginError};
 use super::host::{Entity, LookupError, Retrieve, Secrets, State};
 use super::limits::Limits;
+use super::manifest::Manifest;
 use super::registry::{Slot, Surroundings, Use, Writable};
 use super::session::Session;
 use super::version::Version;
 use crate::event::{Envelope, KeyAlphabet, Verdict, escape_key};
+use crate::outbound::{METHODS, Recorded, Transport};
 use crate::telemetry::Metrics;
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -33,6 +35,8 @@ pub struct World {
     pub state: BTreeMap<String, Vec<u8>>,
     /// Its secrets.
     pub secrets: BTreeMap<String, String>,
+    /// Answers to its HTTP requests; nothing is sent.
+    pub http: Vec<Recorded>,
     /// Its limits.
     pub limits: Limits,
 }
@@ -58,7 +62,7 @@ impl Solo {
             name: SOLO.to_owned(),
             path: component.path().to_owned(),
             settings: world.settings,
-            grants: Grants::all_of(manifest),
+            grants: granted(manifest),
             limits: world.limits,
         };
         let key = |key: &str| format!("{SOLO}.{SOLO}.{}", escape_key(key, KeyAlphabet::Token));
@@ -71,6 +75,7 @@ impl Solo {
         let surroundings = Surroundings {
             secrets: Arc::new(Secrets::new(world.secrets)),
             retrieve: Some(Arc::new(Entities(world.entities))),
+            transport: Transport::Recorded(world.http.into()),
             metrics: Arc::new(Metrics::new()),
         };
         let writable = |target: &str| Writable {
@@ -83,7 +88,16 @@ impl Solo {
             writable: manifest.target_names().map(writable).collect(),
             state: Some(state.clone()),
         };
-        super::registry::check(&config, component)?;
+        let mut missing = config.grants.missing_for(SOLO, manifest);
+        // Any host may be recorded.
+        missing.retain(|wish| *wish != Grants::no_host(SOLO));
+        if !missing.is_empty() {
+            return Err(PluginError::Ungranted {
+                plugin: SOLO.to_owned(),
+                missing,
+            });
+        }
+        super::registry::check_settings(&config, component)?;
         let slot = Slot::open(engine, &config, component, &used, &surroundings).await?;
         Ok(Self {
             version: slot.active(),
@@ -106,6 +120,19 @@ impl Solo {
         }
         Ok(verdict)
     }
+}
+
+/// What the manifest asks for. Which methods are meant is said where it is configured.
+fn granted(manifest: &Manifest) -> Grants {
+    let mut grants = Grants::all_of(manifest);
+    for host in &mut grants.http {
+        host.settings.methods = METHODS.to_vec();
+    }
+    // With a host that is a setting, any may be meant.
+    if manifest.hosts().any(|host| host == AS_GRANTED) {
+        grants.http.clear();
+    }
+    grants
 }
 
 /// Entities in memory, all at their first version.

@@ -159,7 +159,9 @@ impl Version {
 
     /// Makes an instance available again.
     pub(super) fn give_back(&self, lease: Lease) {
-        self.idle.lock().push(lease.instance);
+        if lease.instance.is_reusable() {
+            self.idle.lock().push(lease.instance);
+        }
         drop(lease.permit);
     }
 

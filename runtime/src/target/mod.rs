@@ -16,7 +16,6 @@ mod promise;
 mod subject;
 mod taken;
 mod template;
-mod tls;
 mod undo;
 
 use crate::event::{EventId, Operation, OrderingKey, PlannedEffect};
@@ -37,6 +36,7 @@ use batches::Sent;
 use breaker::Breaker;
 use postgres::Databases;
 
+pub use crate::tls::Tls;
 pub use answer::Answer;
 pub use branch::Work;
 pub use breaker::{BreakerPolicy, Pass};
@@ -46,7 +46,6 @@ pub(crate) use merge::merge;
 pub use names::{Branch, NameError};
 pub use promise::{JOINED, Promise};
 pub use template::SubjectTemplate;
-pub use tls::Tls;
 pub use undo::{Changed, Image, NoImage, Undone};
 
 /// What led to an effect: goes along with it as headers.

@@ -161,3 +161,25 @@ pub(crate) mod metrics {
         HOST.with_borrow_mut(|host| host.observed.entry(name.into()).or_default().push(value));
     }
 }
+
+pub(crate) mod http {
+    use super::HOST;
+    use crate::http::{Fault, Request, Response};
+    use crate::testing::grants;
+
+    pub(crate) fn carry(request: &Request) -> Result<Response, Fault> {
+        HOST.with_borrow(|host| {
+            grants::check_host(host.grants(), &request.url);
+            if let Some(why) = &host.http_failure {
+                return Err(Fault::Away(why.clone()));
+            }
+            let mut answers = host.answers.iter();
+            let found =
+                answers.find(|(method, url, _)| (method, url) == (&request.method, &request.url));
+            let missing = || Fault::Refused("nothing is sent here: record its answer".into());
+            found
+                .map(|(_, _, answer)| answer.clone())
+                .ok_or_else(missing)
+        })
+    }
+}

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Harness, json};
+use crate::http::Response;
 use crate::lookup::Address;
 use crate::{Delivery, Plugin};
 
@@ -29,7 +30,22 @@ struct Case {
     state: BTreeMap<String, Value>,
     #[serde(default)]
     secrets: BTreeMap<String, String>,
+    #[serde(default)]
+    http: Vec<Recorded>,
     expect: Vec<Value>,
+}
+
+/// The answer to requests with a method and URL.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Recorded {
+    method: Option<String>,
+    url: String,
+    status: Option<u16>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    body: Value,
 }
 
 #[derive(Deserialize, Default)]
@@ -102,6 +118,19 @@ fn prepare<P: Plugin>(case: &Case) -> Harness<P> {
     }
     for (name, value) in &case.secrets {
         host.secret(name, value);
+    }
+    for recorded in &case.http {
+        let method = recorded.method.as_deref().unwrap_or("GET");
+        let answer = Response {
+            status: recorded.status.unwrap_or(200),
+            headers: recorded.headers.clone().into_iter().collect(),
+            body: match &recorded.body {
+                Value::Null => Vec::new(),
+                Value::String(text) => text.clone().into_bytes(),
+                json => json.to_string().into_bytes(),
+            },
+        };
+        host.http_answer(method, &recorded.url, answer);
     }
     harness
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::Manifest;
+use crate::http::Response;
 use crate::log::Level;
 use crate::lookup::{Address, Entity};
 
@@ -22,6 +23,8 @@ pub struct FakeHost {
     pub(super) observed: BTreeMap<String, Vec<f64>>,
     pub(super) state_failure: Option<String>,
     pub(super) lookup_failure: Option<String>,
+    pub(super) answers: Vec<(String, String, Response)>,
+    pub(super) http_failure: Option<String>,
 }
 
 /// A log line that the plugin wrote.
@@ -120,9 +123,38 @@ impl FakeHost {
         self
     }
 
+    /// Records what is answered to every request with this method and URL.
+    pub fn http(
+        &mut self,
+        method: &str,
+        url: &str,
+        status: u16,
+        body: impl Into<Vec<u8>>,
+    ) -> &mut Self {
+        let answer = Response {
+            status,
+            headers: Vec::new(),
+            body: body.into(),
+        };
+        self.http_answer(method, url, answer)
+    }
+
+    /// As [`http`](Self::http), with headers.
+    pub fn http_answer(&mut self, method: &str, url: &str, answer: Response) -> &mut Self {
+        self.answers.push((method.into(), url.into(), answer));
+        self
+    }
+
+    /// From now on no host answers.
+    pub fn fail_http(&mut self, why: &str) -> &mut Self {
+        self.http_failure = Some(why.into());
+        self
+    }
+
     /// Everything can be reached again.
     pub fn recover(&mut self) -> &mut Self {
         (self.state_failure, self.lookup_failure) = (None, None);
+        self.http_failure = None;
         self
     }
 

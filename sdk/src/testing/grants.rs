@@ -60,6 +60,37 @@ pub(super) fn check_secret(manifest: Option<&Manifest>, name: &str) {
     );
 }
 
+pub(super) fn check_host(manifest: Option<&Manifest>, url: &str) {
+    let place = url.strip_prefix("https://").unwrap_or(url);
+    let at = place.find("://").map_or(0, |at| at + 3);
+    let end = place[at..]
+        .find(['/', '?', '#'])
+        .map_or(place.len(), |end| at + end);
+    let host = place[..end].to_ascii_lowercase();
+    let named = manifest.is_none_or(|it| {
+        let mut hosts = it
+            .attributes
+            .iter()
+            .filter(|(name, _)| name == "http")
+            .peekable();
+        let is_open = hosts.peek().is_none();
+        is_open || hosts.any(|(_, named)| means(named, &host))
+    });
+    assert!(
+        named,
+        "the plugin sends a request to {host}, which is not in the manifest's `http`"
+    );
+}
+
+/// Whether a host that a manifest names is this one: itself, one below its `*.`, or any.
+fn means(named: &str, host: &str) -> bool {
+    let named = named.strip_prefix("https://").unwrap_or(named);
+    let below = named
+        .strip_prefix('*')
+        .is_some_and(|end| host.ends_with(end));
+    named == "*" || named == host || below
+}
+
 pub(super) fn check_metric(name: &str, labels: &[(String, String)]) {
     let keys = labels.iter().map(|(key, _)| key.as_str());
     for name in std::iter::once(name).chain(keys) {

@@ -11,6 +11,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 use syncline::event::{Envelope, Event, EventId, Next, OrderingKey, Origin, Verdict};
+use syncline::outbound::Transport;
 use syncline::plugin::{
     Config, Engine, EngineConfig, Grants, Limits, Plugins, Secrets, Session, Surroundings, Use,
     Version,
@@ -134,6 +135,7 @@ async fn ready(cache: &Path, file: &Path) -> anyhow::Result<(Plugins, Arc<Versio
     let surroundings = Surroundings {
         secrets: Arc::new(Secrets::new(BTreeMap::new())),
         retrieve: None,
+        transport: Transport::default(),
         metrics: Arc::new(Metrics::new()),
     };
     let plugins = Plugins::load(&engine, &[config], &[used], &surroundings)

@@ -1,6 +1,7 @@
 //! What a guest may call: Syncline's capabilities and an empty WASI 0.2. One capability, one file.
 
 mod capture;
+mod http;
 mod log;
 mod lookup;
 mod metrics;
@@ -11,12 +12,14 @@ use super::bindings::{self, types::Error};
 use super::capability::Grants;
 use super::instance::HostState;
 use super::limits::Limits;
+use crate::outbound::Client;
 use crate::telemetry::Metrics;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker};
 
 pub(super) use capture::Capture;
+pub(super) use http::Outgoing;
 pub use lookup::{Entity, LookupError, Retrieve};
 pub use secrets::Secrets;
 pub(super) use state::Overlay;
@@ -32,6 +35,7 @@ pub(crate) struct Services {
     pub(crate) limits: Limits,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) retrieve: Option<Arc<dyn Retrieve>>,
+    pub(crate) http: Arc<Client>,
     pub(crate) state: Option<State>,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -39,11 +43,13 @@ pub(crate) struct Services {
 impl Services {
     /// Nothing at all: for asking a component what it is.
     pub(super) fn for_describe(name: &str) -> Self {
+        let limits = Limits::default();
         Self {
             plugin: name.to_owned(),
             pipeline: String::new(),
             grants: Grants::default(),
-            limits: Limits::default(),
+            http: Arc::new(Client::granted_nothing(limits.outbound())),
+            limits,
             secrets: Arc::new(Secrets::new(BTreeMap::new())),
             retrieve: None,
             state: None,
@@ -71,5 +77,6 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<HostS
     bindings::lookup::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
     bindings::secrets::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
     bindings::metrics::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
+    http::add_to_linker(&mut linker)?;
     Ok(linker)
 }

@@ -1,7 +1,7 @@
 //! How a module's API is reached, and what it is said to keep to.
 
 use super::template::{TransactionUrl, UrlTemplate};
-use crate::target::tls::Tls;
+use crate::tls::Tls;
 use std::fmt;
 
 /// The settings of an `http` target.

@@ -1,6 +1,6 @@
 //! How a table is reached, and which of its columns hold what.
 
-use crate::target::tls::Tls;
+use crate::tls::Tls;
 use std::fmt;
 
 /// The settings of a `postgres` target.

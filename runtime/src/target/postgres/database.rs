@@ -3,7 +3,7 @@
 
 use super::config::{Settings, Url};
 use super::fault::{Fault, Meaning};
-use crate::target::tls::Tls;
+use crate::tls::Tls;
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts,
 };

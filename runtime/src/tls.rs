@@ -1,4 +1,4 @@
-//! Encrypted connections to modules: whom we trust, and who we are.
+//! Encrypted connections to others: whom we trust, and who we are.
 
 use rustls::ClientConfig;
 use rustls::RootCertStore;
@@ -21,7 +21,7 @@ pub struct Tls {
 
 impl Tls {
     /// The same for rustls.
-    pub(super) fn client(&self) -> Result<ClientConfig, String> {
+    pub(crate) fn client(&self) -> Result<ClientConfig, String> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
