@@ -27,6 +27,7 @@ mod http;
 mod isolation;
 mod languages;
 mod lists;
+mod lookup;
 mod nats;
 mod ordering;
 mod outbound;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use requests::ByTwo;
 
-pub use requests::{HttpCounts, HttpMetrics};
+pub use requests::{HttpCounts, HttpMetrics, LookupCounts, LookupMetrics};
 
 /// Every count of this process.
 #[derive(Debug, Default)]
@@ -19,6 +19,7 @@ pub struct Metrics {
     pipelines: Mutex<BTreeMap<String, Arc<PipelineMetrics>>>,
     targets: Mutex<BTreeMap<String, Arc<TargetMetrics>>>,
     http: ByTwo<HttpMetrics>,
+    lookups: ByTwo<LookupMetrics>,
     /// Series that plugins made.
     pub plugins: PluginSeries,
 }
@@ -217,6 +218,18 @@ impl Metrics {
     #[must_use]
     pub fn http_counts(&self) -> BTreeMap<String, BTreeMap<String, HttpCounts>> {
         self.http.read(HttpMetrics::counts)
+    }
+
+    /// The counts of what the plugins of a pipeline look up in a target.
+    #[must_use]
+    pub fn lookup(&self, pipeline: &str, target: &str) -> Arc<LookupMetrics> {
+        self.lookups.of(pipeline, target)
+    }
+
+    /// The counts of all lookups at this moment, by pipeline and target.
+    #[must_use]
+    pub fn lookup_counts(&self) -> BTreeMap<String, BTreeMap<String, LookupCounts>> {
+        self.lookups.read(LookupMetrics::counts)
     }
 
     /// Every pipeline's counts at this moment.

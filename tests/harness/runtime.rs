@@ -9,7 +9,7 @@ use syncline::app::{App, AppError, Options, Summary};
 use syncline::config::Config;
 use syncline::plugin::Plugins;
 use syncline::shutdown::Shutdown;
-use syncline::telemetry::{HttpCounts, Metrics, PipelineCounts, TargetCounts};
+use syncline::telemetry::{HttpCounts, LookupCounts, Metrics, PipelineCounts, TargetCounts};
 use tokio::task::JoinSet;
 
 /// A runtime at work. Dropped, it ends at once.
@@ -62,6 +62,14 @@ impl Running {
             .targets()
             .remove(target)
             .unwrap_or_else(|| panic!("there is no target {target}"))
+    }
+
+    /// What the plugins of a pipeline have looked up in a target at this moment.
+    pub(crate) fn lookups(&self, pipeline: &str, target: &str) -> LookupCounts {
+        let mut counts = self.metrics.lookup_counts();
+        let of_pipeline = counts.remove(pipeline);
+        let counts = of_pipeline.and_then(|mut counts| counts.remove(target));
+        counts.unwrap_or_default()
     }
 
     /// What a plugin asked of hosts at this moment.

@@ -27,7 +27,9 @@ use crate::pipeline::{self, Pipeline};
 use crate::plugin::{self, Engine, EngineConfig, PluginError, Plugins, Secrets, Surroundings};
 use crate::shutdown::{Shutdown, Tasks};
 use crate::target::{self, Targets};
-use crate::telemetry::{HttpCounts, Metrics, PipelineCounts, SeriesValue, TargetCounts};
+use crate::telemetry::{
+    HttpCounts, LookupCounts, Metrics, PipelineCounts, SeriesValue, TargetCounts,
+};
 use crate::txn::{self, Coordinator, Lease, LeaseError, MarkerError, Members, Presence};
 use async_nats::jetstream;
 use post::Post;
@@ -167,6 +169,8 @@ pub struct Summary {
     pub pipelines: BTreeMap<String, PipelineCounts>,
     /// Series that plugins made.
     pub plugins: BTreeMap<String, BTreeMap<String, SeriesValue>>,
+    /// What plugins looked up, by pipeline and target.
+    pub lookups: BTreeMap<String, BTreeMap<String, LookupCounts>>,
     /// What plugins asked of hosts over HTTP, by pipeline and plugin.
     pub http: BTreeMap<String, BTreeMap<String, HttpCounts>>,
     /// Each target's counts.
@@ -358,6 +362,7 @@ impl App {
         Ok(Summary {
             pipelines,
             plugins,
+            lookups: self.metrics.lookup_counts(),
             http: self.metrics.http_counts(),
             targets: self.metrics.targets(),
             drained,

@@ -40,7 +40,7 @@ impl Retrieve for FromTargets {
     ) -> BoxFuture<'a, Result<Option<Entity>, LookupError>> {
         async move {
             let Some(found) = self.targets.get(target) else {
-                return Err(LookupError::Invalid(format!(
+                return Err(LookupError::Unknown(format!(
                     "there is no target `{target}`"
                 )));
             };

@@ -3,7 +3,7 @@
 use super::bindings;
 use super::engine::{Engine, LARGEST_MEMORY, TICK};
 use super::error::{CallError, PluginError, chain};
-use super::host::{Capture, Outgoing, Overlay, Services};
+use super::host::{Capture, Outgoing, Overlay, Reads, Services};
 use super::manifest::Manifest;
 use crate::event::{Envelope, EventId, Verdict};
 use std::future::Future;
@@ -31,6 +31,8 @@ pub(crate) struct HostState {
     output: Capture,
     pub(super) services: Arc<Services>,
     pub(super) overlay: Overlay,
+    /// What the attempt at the event has looked up, here and in other instances.
+    pub(super) reads: Reads,
     pub(super) outgoing: Outgoing,
     call: Call,
 }
@@ -80,6 +82,7 @@ impl HostState {
             outgoing: Outgoing::new(&services),
             services,
             overlay: Overlay::default(),
+            reads: Reads::default(),
             call: Call::new(None),
         }
     }
@@ -267,12 +270,13 @@ impl Instance {
         &mut self,
         envelope: &Envelope,
         attempt: u32,
-        overlay: Overlay,
-    ) -> (Result<Verdict, CallError>, Overlay) {
+        (overlay, reads): (Overlay, Reads),
+    ) -> (Result<Verdict, CallError>, (Overlay, Reads)) {
         let limits = self.store.data().services.clone();
         let limits = &limits.limits;
         self.begin(Some(envelope.origin.id.clone()), limits.time);
-        self.store.data_mut().overlay = overlay;
+        let state = self.store.data_mut();
+        (state.overlay, state.reads) = (overlay, reads);
         let answer = {
             let (plugin, store) = (&self.plugin, &mut self.store);
             let call = pin!(bindings::process(plugin, store, envelope, attempt));
@@ -284,8 +288,11 @@ impl Instance {
         };
         let state = self.store.data_mut();
         state.outgoing.end();
-        let overlay = std::mem::take(&mut state.overlay);
-        (result, overlay)
+        let kept = (
+            std::mem::take(&mut state.overlay),
+            std::mem::take(&mut state.reads),
+        );
+        (result, kept)
     }
 
     /// Whether it can be asked about another event.

@@ -1,6 +1,6 @@
 //! One attempt at one event, as the plugins see it: their state, and the instances that used it.
 
-use super::host::Overlay;
+use super::host::{Overlay, Reads};
 use super::version::{Lease, Version};
 use crate::event::{StateRead, StateWrite};
 use std::sync::Arc;
@@ -9,6 +9,8 @@ use std::sync::Arc;
 #[derive(Default)]
 pub struct Session {
     overlays: Vec<(String, Overlay)>,
+    /// What any of them has looked up: it is the same for all.
+    reads: Reads,
     held: Held,
 }
 
@@ -35,6 +37,14 @@ impl Session {
         if overlay.is_used() {
             self.overlays.push((plugin.to_owned(), overlay));
         }
+    }
+
+    pub(super) fn take_reads(&mut self) -> Reads {
+        std::mem::take(&mut self.reads)
+    }
+
+    pub(super) fn put_reads(&mut self, reads: Reads) {
+        self.reads = reads;
     }
 
     pub(super) fn hold(&mut self, version: Arc<Version>, lease: Lease) {

@@ -110,7 +110,9 @@ impl Version {
     ) -> Result<Verdict, CallError> {
         let before = session.take(&self.services.plugin);
         let backup = before.clone();
-        let (result, overlay) = lease.instance.process(envelope, attempt, before).await;
+        let given = (before, session.take_reads());
+        let (result, (overlay, reads)) = lease.instance.process(envelope, attempt, given).await;
+        session.put_reads(reads);
         if result.is_err() {
             // The instance is dropped here: trapped, late or answering beyond its limits.
             session.put(&self.services.plugin, backup);

@@ -77,3 +77,42 @@ impl HttpMetrics {
         }
     }
 }
+
+/// The counts of what plugins of one pipeline looked up in one target.
+#[derive(Debug, Default)]
+pub struct LookupMetrics {
+    /// Entities that were read, and there.
+    pub found: Counter,
+    /// Entities that were asked for, and not there.
+    pub absent: Counter,
+    /// Answers that an attempt at an event had got before, and got again without asking.
+    pub repeated: Counter,
+    /// Entities that the target did not give.
+    pub failed: Counter,
+}
+
+/// The counts of lookups at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LookupCounts {
+    /// See [`LookupMetrics::found`].
+    pub found: u64,
+    /// See [`LookupMetrics::absent`].
+    pub absent: u64,
+    /// See [`LookupMetrics::repeated`].
+    pub repeated: u64,
+    /// See [`LookupMetrics::failed`].
+    pub failed: u64,
+}
+
+impl LookupMetrics {
+    /// The counts at this moment.
+    #[must_use]
+    pub fn counts(&self) -> LookupCounts {
+        LookupCounts {
+            found: self.found.get(),
+            absent: self.absent.get(),
+            repeated: self.repeated.get(),
+            failed: self.failed.get(),
+        }
+    }
+}

@@ -20,6 +20,7 @@ use wasmtime::component::{HasSelf, Linker};
 
 pub(super) use capture::Capture;
 pub(super) use http::Outgoing;
+pub(super) use lookup::Reads;
 pub use lookup::{Entity, LookupError, Retrieve};
 pub use secrets::Secrets;
 pub(super) use state::Overlay;

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use std::io::Write as _;
 use std::time::Duration;
 use syncline_sdk::log;
-use syncline_sdk::lookup::Address;
+use syncline_sdk::lookup::{Address, Entity};
 use syncline_sdk::prelude::*;
 
 #[derive(Deserialize)]
@@ -14,6 +14,11 @@ pub(crate) enum Call {
     Lookup {
         target: String,
         key: String,
+        entity: Option<String>,
+    },
+    LookupMany {
+        target: String,
+        keys: Vec<String>,
         entity: Option<String>,
     },
     State {
@@ -105,6 +110,15 @@ impl Call {
                 entity,
                 key,
             }),
+            Self::LookupMany {
+                target,
+                keys,
+                entity,
+            } => look_up_many(keys.into_iter().map(|key| Address {
+                target: target.clone(),
+                entity: entity.clone(),
+                key,
+            })),
             Self::State {
                 op,
                 key,
@@ -151,13 +165,22 @@ impl Call {
 }
 
 fn look_up(address: &Address) -> Result<Value> {
-    Ok(lookup::get_at(address)?.map_or(Value::Null, |entity| {
-        let data = entity.json::<Value>().unwrap_or_else(|_| {
-            let text = String::from_utf8_lossy(&entity.data);
-            json!(text)
-        });
-        json!({ "data": data, "etag": entity.etag, "content_type": entity.content_type })
-    }))
+    Ok(lookup::get_at(address)?.map_or(Value::Null, |entity| shown(&entity)))
+}
+
+fn look_up_many(addresses: impl Iterator<Item = Address>) -> Result<Value> {
+    let addresses: Vec<_> = addresses.collect();
+    let found = lookup::get_many(&addresses)?;
+    let shown = found.iter().map(|entity| entity.as_ref().map(shown));
+    Ok(shown.collect())
+}
+
+fn shown(entity: &Entity) -> Value {
+    let data = entity.json::<Value>().unwrap_or_else(|_| {
+        let text = String::from_utf8_lossy(&entity.data);
+        json!(text)
+    });
+    json!({ "data": data, "etag": entity.etag, "content_type": entity.content_type })
 }
 
 fn state_of(

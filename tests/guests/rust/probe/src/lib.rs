@@ -28,6 +28,7 @@
 //! | step | members |
 //! |---|---|
 //! | `lookup` | `target`, `key`, `entity`: `{"data", "etag"}` or null |
+//! | `lookup-many` | `target`, `keys`, `entity`: a list of the same, in one call |
 //! | `state` | `op`: `get`, `put`, `put-new`, `add`, `delete`; `key`, `value`, `delta` (1), `ttl_s` |
 //! | `secret` | `name` |
 //! | `metric` | `name` (`"seen"`), `series` (1): that many values of the label `n` |
