@@ -20,6 +20,7 @@ mod contracts;
 mod dead_letter;
 mod dedupe;
 mod delivery;
+mod drift;
 mod failures;
 mod flow;
 mod hot_load;

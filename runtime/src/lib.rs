@@ -10,6 +10,7 @@ pub mod event;
 pub mod fault;
 mod key_locks;
 pub mod last_message;
+pub mod next_messages;
 pub mod provision;
 pub mod rate;
 pub mod shutdown;
@@ -31,6 +32,7 @@ pub mod change;
 
 pub mod api;
 
+pub mod drift;
 pub mod pipeline;
 
 pub mod config;

@@ -5,10 +5,12 @@ use super::no_faults;
 use super::sources::{Source, has_name, names_after, rust};
 
 /// A room, and the rooms it may use. Everybody may use the ground: event, fault, provision, rate,
-/// telemetry, tls, shutdown, key_locks, and what is asked of any stream: atomic_batch, last_message.
-const BELOW: [(&str, &[&str]); 24] = [
+/// telemetry, tls, shutdown, key_locks, and what is asked of any stream: atomic_batch, last_message,
+/// next_messages.
+const BELOW: [(&str, &[&str]); 26] = [
     ("atomic_batch", &[]),
     ("last_message", &[]),
+    ("next_messages", &[]),
     ("event", &[]),
     ("fault", &["shutdown"]),
     ("key_locks", &[]),
@@ -28,6 +30,7 @@ const BELOW: [(&str, &[&str]); 24] = [
     ("intake", &[]),
     ("control", &[]),
     ("txn", &["dead_letter", "plugin", "target"]),
+    ("drift", &["contract", "plugin", "target", "txn"]),
     (
         "pipeline",
         &["contract", "feed", "intake", "plugin", "target", "txn"],
@@ -47,6 +50,7 @@ const BELOW: [(&str, &[&str]); 24] = [
             "contract",
             "control",
             "dead_letter",
+            "drift",
             "feed",
             "intake",
             "outbound",
@@ -57,9 +61,10 @@ const BELOW: [(&str, &[&str]); 24] = [
         ],
     ),
 ];
-const GROUND: [&str; 10] = [
+const GROUND: [&str; 11] = [
     "atomic_batch",
     "last_message",
+    "next_messages",
     "event",
     "fault",
     "key_locks",
@@ -86,6 +91,7 @@ const OUTSIDE: [(&str, &[&str]); 23] = [
         &[
             "atomic_batch.rs",
             "last_message.rs",
+            "next_messages.rs",
             "api/server.rs",
             "api/service.rs",
             "change/relay.rs",

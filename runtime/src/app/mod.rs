@@ -1,6 +1,7 @@
 //! How the rooms are joined: from a configuration to a runtime, and to its end.
 
 mod connection;
+mod drift;
 mod notices;
 mod permissions;
 mod post;
@@ -48,6 +49,7 @@ use status::{Reported, Reporter};
 use uses::uses;
 
 pub use connection::{connect, jetstream};
+pub use drift::{Drift, DriftFailure, drift};
 pub use several::Unprepared;
 pub use validate::validate;
 

@@ -9,6 +9,7 @@ mod component;
 mod connection;
 mod contract;
 mod dev;
+mod diff;
 mod dlq;
 mod embedded;
 mod environment;
@@ -31,6 +32,7 @@ mod send;
 mod server;
 mod signals;
 mod subject;
+mod telling;
 mod test;
 mod tx;
 mod validate;
@@ -70,6 +72,7 @@ enum Command {
     Dlq(dlq::Args),
     Tx(tx::Args),
     Contract(contract::Args),
+    Diff(diff::Args),
     Bench(bench::Args),
 }
 
@@ -124,6 +127,7 @@ impl Command {
             Self::Dlq(args) => Box::pin(dlq::execute(&args, printer)).await,
             Self::Tx(args) => Box::pin(tx::execute(&args, printer)).await,
             Self::Contract(args) => contract::execute(&args, printer),
+            Self::Diff(args) => Box::pin(diff::execute(&args, printer)).await,
             Self::Bench(args) => Box::pin(bench::execute(&args, printer)).await,
         }
     }

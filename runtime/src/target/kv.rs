@@ -224,6 +224,13 @@ impl Kv {
         }
     }
 
+    /// Where an entry lies in the bucket.
+    pub(super) fn place(&self, entity: Option<&str>, key: &str) -> String {
+        let subject = self.subject(entity, key);
+        let name = subject.strip_prefix(&self.prefix);
+        name.unwrap_or_default().to_owned()
+    }
+
     async fn current(&self, subject: &str) -> Result<Current, ReadError> {
         let message = self.stream.last_message(subject).await?;
         Ok(message.map_or_else(Current::none, Current::of))

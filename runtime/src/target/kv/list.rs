@@ -5,22 +5,16 @@
 
 use super::{Current, Kv};
 use crate::event::{KeyAlphabet, escape_key, unescape_key};
-use crate::target::list::{BYTES, Listed, Page, Position, Wanted};
+use crate::next_messages::{BYTES, MOST, Messages};
+use crate::target::list::{Listed, Page, Position, Wanted};
 use crate::target::{Found, ReadError};
-use async_nats::StatusCode;
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use futures::{StreamExt as _, TryStreamExt as _};
-use std::fmt::Display;
 
-/// Messages that are asked for at once.
-const MOST: usize = 256;
 /// How often messages are asked for until a page ends, however few of them were entries that are wanted.
 const LOOKS: usize = 32;
 /// Questions about older values that are on their way at once.
 const QUESTIONS: usize = 64;
-/// The answer to a request for several messages has come to its end.
-const END: u16 = 204;
 
 /// Which entries are wanted, as far as their subjects say.
 struct Names<'a> {
@@ -125,60 +119,15 @@ impl Kv {
         position: u64,
         n_wanted: usize,
     ) -> Result<Vec<StreamMessage>, ReadError> {
-        let next = position + 1;
-        if self.stream.allows_direct() {
-            let messages = self.several(filter, next, n_wanted).await?;
-            if !messages.is_empty() {
-                return Ok(messages);
-            }
-        }
-        // Whoever answered may not have everything yet: that it was the end is for the leader to say.
-        let stream = self.stream.stream();
-        match stream.get_first_raw_message_by_subject(filter, next).await {
-            Ok(message) => Ok(vec![message]),
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(Vec::new()),
-            Err(error) => Err(unavailable(&error)),
-        }
-    }
-
-    /// The same with one request, answered by any server that holds the stream.
-    async fn several(
-        &self,
-        filter: &str,
-        from: u64,
-        n_wanted: usize,
-    ) -> Result<Vec<StreamMessage>, ReadError> {
-        let client = self.context.client();
-        let inbox = client.new_inbox();
-        let answers = client.subscribe(inbox.clone()).await;
-        let mut answers = answers.map_err(|error| unavailable(&error))?;
-        let api = self.provision.prefix.as_deref().unwrap_or("$JS.API");
-        let subject = format!("{api}.DIRECT.GET.{}", self.stream.name);
-        let request = serde_json::json!({
-            "seq": from, "next_by_subj": filter, "batch": n_wanted, "max_bytes": BYTES,
-        });
-        let asked = client.publish_with_reply(subject, inbox, request.to_string().into());
-        asked.await.map_err(|error| unavailable(&error))?;
-        let mut messages: Vec<StreamMessage> = Vec::new();
-        while let Some(answer) = answers.next().await {
-            match answer.status {
-                None => {}
-                Some(status) if status.as_u16() == END || status == StatusCode::NOT_FOUND => {
-                    return Ok(messages);
-                }
-                Some(status) => {
-                    let said = answer.description.as_deref().unwrap_or_default();
-                    return Err(unavailable(&format!("{status} {said}")));
-                }
-            }
-            let message = StreamMessage::try_from(answer).map_err(|error| unavailable(&error))?;
-            let before = messages.last().map(|message| message.sequence);
-            if before.is_some_and(|before| !follows(&message, before)) {
-                return Err(unavailable(&"a part of the answer was lost"));
-            }
-            messages.push(message);
-        }
-        Err(unavailable(&"the answer ended early"))
+        let messages = Messages {
+            stream: self.stream.stream(),
+            name: &self.stream.name,
+            client: self.context.client(),
+            api: self.provision.prefix.as_deref(),
+            is_direct: self.stream.allows_direct(),
+        };
+        let next = Box::pin(messages.from(filter, position + 1, n_wanted));
+        next.await.map_err(ReadError::Unavailable)
     }
 
     /// The messages, and whether each is the last of its subject.
@@ -224,17 +173,6 @@ impl Names<'_> {
             });
         }
     }
-}
-
-/// Whether `message` was sent right behind the one at `before`, as far as it says.
-fn follows(message: &StreamMessage, before: u64) -> bool {
-    let said = message.headers.get("Nats-Last-Sequence");
-    let said = said.and_then(|said| said.as_str().parse::<u64>().ok());
-    said.is_none_or(|said| said == before)
-}
-
-fn unavailable(error: &dyn Display) -> ReadError {
-    ReadError::Unavailable(format!("listing: {error}"))
 }
 
 #[cfg(test)]

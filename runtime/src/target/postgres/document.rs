@@ -105,6 +105,17 @@ pub(super) fn merged(
     }
 }
 
+/// A whole entity that a patch was merged into; `current` none: into nothing.
+pub(super) fn merged_whole(current: Option<&[u8]>, patch: &[u8]) -> Result<String, String> {
+    let current = match current {
+        Some(current) => text_of(current, "the entity to merge into")?,
+        None => "null",
+    };
+    let document = Content::Document(String::new());
+    let merged = merged(&document, patch, Some(current))?;
+    Ok(merged.into_iter().map(|(_, text)| text).collect())
+}
+
 /// RFC 7396 on texts that are known to be JSON.
 fn merge(target: &str, patch: &str) -> String {
     let Ok(patch) = serde_json::from_str::<Members<'_>>(patch) else {

@@ -11,6 +11,7 @@ mod database;
 mod document;
 mod fault;
 mod list;
+mod preview;
 mod statements;
 mod table;
 mod transaction;
@@ -27,6 +28,7 @@ use tokio_postgres::Row;
 pub use config::{Content, Settings, TableName, Url};
 pub use database::Database;
 pub(super) use database::Databases;
+pub(super) use preview::merged;
 pub use transaction::{Orphan, Settled, Step};
 
 use database::Session;

@@ -98,6 +98,18 @@ impl Statements {
         format!("SELECT 1 FROM jsonb_populate_record(NULL::{table}, $1::text::jsonb) AS r")
     }
 
+    /// What rows would look like, without writing them: nothing, the entity, its kind and its key. `$1` are the rows.
+    pub(super) fn preview(settings: &Settings) -> String {
+        let parts = Parts::new(settings);
+        let (shown, _) = parts.entity();
+        let (table, kind, key) = (&parts.table, kind_text(settings), key_text(settings));
+        format!(
+            "SELECT NULL, {shown}, {kind}, {key} \
+             FROM unnest($1::text[]) WITH ORDINALITY AS d(doc, n), \
+             LATERAL jsonb_populate_record(NULL::{table}, d.doc::jsonb) AS t ORDER BY d.n"
+        )
+    }
+
     /// A page of a list: etag, entity, kind, key, and the key columns as texts, of each row; last how many rows there are
     /// where fewer would not do. In the order of the key columns as the database has it, so that it need not sort.
     /// `$1` is a row with the kind that is wanted and the key behind which the page begins, `$2` what keys
@@ -110,11 +122,7 @@ impl Statements {
             columns.join(between)
         };
         let (etag, (shown, _)) = (parts.etag(), parts.entity());
-        let key = key_text(settings);
-        let kind = settings.entity.as_ref().map_or_else(
-            || "NULL::text".to_owned(),
-            |column| format!("t.{}::text", quote(column)),
-        );
+        let (key, kind) = (key_text(settings), kind_text(settings));
         // Taken by themselves they are constants for the planner, which goes along the index then.
         let given = |column: &String| format!("(SELECT r.{column} FROM {row})");
         // The row is looked at by some of these statements only, and none may leave its type open.
@@ -151,6 +159,14 @@ impl Statements {
              ORDER BY {in_order} LIMIT $3::int8) AS q) AS p \
              WHERE coalesce(before, 0) < $4::int8 ORDER BY {order}"
         )
+    }
+}
+
+/// The kind of entity in a row `t`.
+fn kind_text(settings: &Settings) -> String {
+    match &settings.entity {
+        Some(column) => format!("t.{}::text", quote(column)),
+        None => "NULL::text".to_owned(),
     }
 }
 
@@ -304,7 +320,8 @@ mod tests {
             version: Some(name("v")),
         };
         let lists = [true, false].map(|is_first| Statements::list(&settings, true, is_first));
-        let all = format!("{:?} {lists:?}", Statements::new(&settings));
+        let preview = Statements::preview(&settings);
+        let all = format!("{:?} {lists:?} {preview:?}", Statements::new(&settings));
         // In each statement, a quote within a name stands twice.
         let all = all.replace("\\\"", "\"");
         for (at, _) in all.match_indices("\"; --") {

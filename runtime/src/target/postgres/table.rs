@@ -101,6 +101,17 @@ impl Table {
         self.row_of(entity, key, &[])
     }
 
+    /// The row of a key with this content.
+    pub(super) fn row_with(
+        &self,
+        entity: Option<&str>,
+        key: &str,
+        content: &[(String, String)],
+    ) -> Result<String, String> {
+        self.key_row(entity, key)?;
+        self.row_of(entity, key, content)
+    }
+
     fn row_of(
         &self,
         entity: Option<&str>,

@@ -1,0 +1,36 @@
+//! How entities are told as events: options that several commands share.
+
+use syncline::drift::Telling;
+
+/// How entities are told.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct TellingArgs {
+    /// Only this kind of entity
+    #[arg(long, value_name = "KIND")]
+    pub(super) entity: Option<String>,
+
+    /// The events' type [default: TARGET.KIND.updated]
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+
+    /// The events' source [default: /targets/TARGET]
+    #[arg(long, value_name = "SOURCE")]
+    source: Option<String>,
+
+    /// The NATS subject that the events seem to come from; `{entity}` and `{key}` are filled in
+    /// [default: TARGET.KIND.KEY]
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
+}
+
+impl TellingArgs {
+    /// As it is for the entities of a target.
+    pub(super) fn of(&self, target: &str) -> Telling {
+        Telling {
+            target: target.to_owned(),
+            kind: self.kind.clone(),
+            source: self.source.clone(),
+            subject: self.subject.clone(),
+        }
+    }
+}
