@@ -13,6 +13,8 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 /// How often messages are asked for until a page ends, however few of them were entries that are wanted.
 const LOOKS: usize = 32;
+/// Where fewer than one of so many entries are wanted the others are not read.
+const FEW: u64 = 8;
 /// Questions about older values that are on their way at once.
 const QUESTIONS: usize = 64;
 
@@ -51,6 +53,17 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// Whether all entries of the bucket are wanted.
+    fn is_every(&self) -> bool {
+        self.entity.is_none() && self.prefix.is_empty()
+    }
+
+    /// Whether the entry at `subject` is among those that the server would choose.
+    fn means(&self, subject: &str) -> bool {
+        let begins = self.filter.strip_suffix('>').unwrap_or_default();
+        subject.starts_with(begins)
+    }
+
     /// The key of the entry at `subject`; none: no key is written there.
     fn key_of(&self, kv: &Kv, subject: &str) -> Option<String> {
         let key = unescape_key(subject.strip_prefix(&self.base)?)?;
@@ -80,21 +93,30 @@ impl Kv {
             Some(position) => position.as_str().parse().map_err(|_| position.unknown())?,
         };
         let (mut page, mut n_bytes) = (Page::default(), 0);
+        // The server counts what a filter matches in the whole bucket before it answers, which takes longer than
+        // many entries too many: it is given one only where most entries are others.
+        let mut reads_all = self.stream.allows_direct();
         for _ in 0..LOOKS {
-            let n_missing = wanted.limit() - page.entities.len();
-            // Where the server cannot see which keys are wanted, most are not.
-            let n_asked = if wanted.prefix.is_empty() {
-                n_missing
-            } else {
-                MOST
+            let (filter, n_wanted) = match reads_all {
+                true => (">", wanted.limit() - page.entities.len()),
+                false => (names.filter.as_str(), MOST),
             };
-            let messages = self
-                .after(&names.filter, reached, n_asked.min(MOST))
-                .await?;
-            if messages.is_empty() {
+            let n_wanted = if names.is_every() { n_wanted } else { MOST };
+            let messages = self.after(filter, reached, n_wanted.min(MOST)).await?;
+            let Some(last) = messages.last() else {
                 return Ok(page);
-            }
-            for (message, is_last) in self.lasting(messages).await? {
+            };
+            let n_passed = match reads_all {
+                true => u64::try_from(messages.len()).unwrap_or(u64::MAX),
+                false => last.sequence - reached,
+            };
+            let n_meant = messages
+                .iter()
+                .filter(|it| names.means(&it.subject))
+                .count();
+            let n_meant = u64::try_from(n_meant).unwrap_or_default();
+            reads_all = self.stream.allows_direct() && n_meant.saturating_mul(FEW) >= n_passed;
+            for (message, is_last) in self.lasting(messages, &names).await? {
                 let sequence = message.sequence;
                 reached = sequence;
                 if !is_last {
@@ -134,10 +156,12 @@ impl Kv {
     async fn lasting(
         &self,
         messages: Vec<StreamMessage>,
+        names: &Names<'_>,
     ) -> Result<Vec<(StreamMessage, bool)>, ReadError> {
         let keeps_one = self.stream.keeps_one();
         let asked = messages.into_iter().map(|message| async move {
-            if keeps_one {
+            // Nobody needs to know of others, and where there is only one it is the last.
+            if keeps_one || !names.means(&message.subject) {
                 return Ok((message, true));
             }
             let last = self.stream.last_message(&message.subject).await?;
@@ -153,6 +177,9 @@ impl Kv {
 impl Names<'_> {
     /// Puts an entry on the page, if it is one that is wanted.
     fn take(&self, kv: &Kv, message: StreamMessage, page: &mut Page) {
+        if !self.means(&message.subject) {
+            return;
+        }
         let key = self.key_of(kv, &message.subject);
         let current = Current::of(message);
         let (Some(key), Some(data)) = (&key, current.value) else {
