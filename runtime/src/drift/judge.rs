@@ -48,6 +48,13 @@ impl Candidate {
         }
     }
 
+    fn unfit(&self, why: String) -> Difference {
+        Difference {
+            why: Some(why),
+            ..self.difference(What::Unfit)
+        }
+    }
+
     fn difference(&self, what: What) -> Difference {
         Difference {
             what,
@@ -79,6 +86,9 @@ impl Comparison<'_> {
         &self,
         candidate: &Candidate,
     ) -> Result<Option<Difference>, DriftError> {
+        // Before what it should be: what is written there because of a later change makes a repair come too late,
+        // instead of being taken back by it.
+        let current = self.current(candidate).await?;
         let (mut effects, mut envelope) = (Vec::new(), None);
         for source in &candidate.sources {
             let Some(listed) = self.fresh(source).await? else {
@@ -86,17 +96,10 @@ impl Comparison<'_> {
             };
             match self.mapping.of(&listed).await {
                 Ok(mapped) => effects.extend(self.of_place(candidate, mapped.effects).await?),
-                Err(why) => {
-                    let unfit = candidate.difference(What::Unfit);
-                    return Ok(Some(Difference {
-                        why: Some(why),
-                        ..unfit
-                    }));
-                }
+                Err(why) => return Ok(Some(candidate.unfit(why))),
             }
             envelope = Some(self.mapping.envelope_of(&listed));
         }
-        let current = self.current(candidate).await?;
         if effects.is_empty() {
             let Some(current) = current else {
                 return Ok(None);
@@ -107,21 +110,11 @@ impl Comparison<'_> {
         }
         let etag = current.as_ref().map(|found| found.etag.as_str());
         if let Some(why) = self.violation(&effects, etag) {
-            let unfit = candidate.difference(What::Unfit);
-            return Ok(Some(Difference {
-                why: Some(why),
-                ..unfit
-            }));
+            return Ok(Some(candidate.unfit(why)));
         }
         let wanted = match self.folded(&effects, current.as_ref()) {
             Ok(wanted) => wanted,
-            Err(why) => {
-                let unfit = candidate.difference(What::Unfit);
-                return Ok(Some(Difference {
-                    why: Some(why),
-                    ..unfit
-                }));
-            }
+            Err(why) => return Ok(Some(candidate.unfit(why))),
         };
         let Some(mut difference) = self
             .differs(candidate, wanted.as_ref(), current.as_ref())
@@ -235,13 +228,7 @@ impl Comparison<'_> {
         let seen = seen.map_err(|error| DriftError::of(self.onto.name, error))?;
         let seen = match seen.into_iter().next() {
             Some(Ok(seen)) => seen.data,
-            Some(Err(why)) => {
-                let unfit = candidate.difference(What::Unfit);
-                return Ok(Some(Difference {
-                    why: Some(why),
-                    ..unfit
-                }));
-            }
+            Some(Err(why)) => return Ok(Some(candidate.unfit(why))),
             None => return Ok(None),
         };
         Ok(match current {
