@@ -6,6 +6,7 @@ use super::{AppError, Options, connection, secrets};
 use crate::config::Config;
 use crate::dead_letter::DeadLetters;
 use crate::drift::{Comparison, DriftError, Mapping, Progress, Repair, Report, Side, Telling};
+use crate::outbound::{Resolver, Transport};
 use crate::plugin::{self, Engine, EngineConfig, Plugins, State, Surroundings, Use, Version};
 use crate::provision::Create;
 use crate::shutdown::Shutdown;
@@ -179,6 +180,7 @@ async fn version_of(
             targets.clone(),
             contracts(config),
         ))),
+        transport: Transport::Network(Resolver::system()),
         metrics: Arc::new(Metrics::new()),
     };
     let used = Use {
