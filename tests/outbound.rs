@@ -42,10 +42,8 @@ async fn ask(env: &TestEnv, runtime: &Running, key: &str, requests: Value) -> Ve
         env.entry("out", key).await.is_some() || runtime.counts("p").dead > 0
     })
     .await;
-    let report = env.entry("out", key).await;
-    let report = match report {
-        Some(report) => report,
-        None => panic!("no report: {}", env.letters().await[0].error),
+    let Some(report) = env.entry("out", key).await else {
+        panic!("no report: {}", env.letters().await[0].error);
     };
     report["results"].as_array().unwrap().clone()
 }

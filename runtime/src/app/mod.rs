@@ -230,12 +230,10 @@ impl App {
         let wishes = Wishes::open(&context, &config.nats.provision()).await?;
         notices::say_whether_one_replica_is_enough(&client, &config);
         let contracts = uses::contracts(&config);
+        let retrieve = retrieve::FromTargets::new(targets.clone(), contracts.clone());
         let surroundings = Surroundings {
             secrets: Arc::new(secrets(&config)),
-            retrieve: Some(Arc::new(retrieve::FromTargets::new(
-                targets.clone(),
-                contracts.clone(),
-            ))),
+            retrieve: Some(Arc::new(retrieve)),
             transport: Transport::Network(Resolver::system()),
             metrics: metrics.clone(),
         };
