@@ -7,7 +7,6 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 /// How many transactions there are, by how many clients at a time, and how often the runtime dies.
 const TRANSACTIONS: usize = 1_000;
@@ -28,19 +27,20 @@ async fn see_through(api: SocketAddr, n: usize) -> bool {
     };
     let body = json!({ "effects": [of("crm", 2), of("billing", 1)] }).to_string();
     let key = format!("request-{n}");
-    loop {
+    let mut ended = None;
+    eventually("the transaction ends", async || {
         let headers = [("Idempotency-Key", key.as_str())];
         let answer = try_ask(api, "POST /v1/transactions", &headers, &body).await;
-        match answer.as_ref().map(|answer| answer.status) {
-            Ok(200) => return true,
-            Ok(422) => return false,
-            Ok(503 | 504) | Err(_) => {
-                // The pace of a client that tries again, not what the test rests on.
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+        ended = match answer.as_ref().map(|answer| answer.status) {
+            Ok(200) => Some(true),
+            Ok(422) => Some(false),
+            Ok(503 | 504) | Err(_) => None,
             Ok(status) => panic!("{status}: {answer:?}"),
-        }
-    }
+        };
+        ended.is_some()
+    })
+    .await;
+    ended.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,12 +17,12 @@ pub struct Config {
     /// Who is let in.
     pub tokens: Vec<Token>,
     /// How it is reached over NATS; none: not.
-    pub service: Option<Service>,
+    pub service: Option<OverNats>,
 }
 
 /// The API as a micro service of NATS.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Service {
+pub struct OverNats {
     /// Its name, under which clients discover it.
     pub name: String,
     /// What its subjects begin with.

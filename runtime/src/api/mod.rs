@@ -28,6 +28,6 @@ mod answer_tests;
 mod change_tests;
 
 pub use answer::{Change, Contracts, Modules, Nobody, Read};
-pub use config::{Bearer, Config, DEFAULT_LISTEN, Hash, Listen, Permitted, Scope, Service, Token};
+pub use config::{Bearer, Config, DEFAULT_LISTEN, Hash, Listen, OverNats, Permitted, Scope, Token};
 pub use server::{BindError, Server};
-pub use service::Service as MicroService;
+pub use service::Endpoints;

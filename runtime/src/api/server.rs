@@ -2,7 +2,7 @@
 
 use super::answer::{Desk, Modules};
 use super::config::{self, Config};
-use super::service::Service;
+use super::service::Endpoints;
 use crate::shutdown::{Shutdown, Tasks};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -47,7 +47,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     desk: Arc<Desk>,
-    service: Option<config::Service>,
+    service: Option<config::OverNats>,
 }
 
 impl Server {
@@ -69,8 +69,8 @@ impl Server {
 
     /// The same over NATS, where that is asked for.
     #[must_use]
-    pub fn service(&self, client: &async_nats::Client) -> Option<Service> {
-        Some(Service {
+    pub fn service(&self, client: &async_nats::Client) -> Option<Endpoints> {
+        Some(Endpoints {
             desk: self.desk.clone(),
             settings: self.service.clone()?,
             client: client.clone(),

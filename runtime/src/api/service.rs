@@ -29,10 +29,10 @@ use tracing::{debug, info, warn};
 /// What clients see of it.
 const DESCRIPTION: &str = "Entities of target modules, as their contracts describe them";
 
-/// The service, which is not there yet.
-pub struct Service {
+/// The endpoints of the service, which are not there yet.
+pub struct Endpoints {
     pub(super) desk: Arc<Desk>,
-    pub(super) settings: config::Service,
+    pub(super) settings: config::OverNats,
     pub(super) client: Client,
 }
 
@@ -71,7 +71,7 @@ struct Asked<'a> {
     if_none_match: Option<String>,
 }
 
-impl Service {
+impl Endpoints {
     /// Serves until the shutdown begins.
     pub async fn serve(self, tasks: Tasks, shutdown: Shutdown) {
         let name = self.settings.name.clone();

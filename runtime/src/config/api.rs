@@ -5,7 +5,7 @@ use super::keys;
 use super::names::{self, Names};
 use super::section::Section;
 use super::targets::Flavor;
-use crate::api::{Bearer, Config, DEFAULT_LISTEN, Hash, Permitted, Scope, Service, Token};
+use crate::api::{Bearer, Config, DEFAULT_LISTEN, Hash, OverNats, Permitted, Scope, Token};
 use crate::contract::Verb;
 
 /// How the service is called where nothing else is said, and what its subjects begin with.
@@ -56,7 +56,7 @@ fn read_token(name: &str, entry: &Entry<'_>, known: &Names) -> Option<Token> {
     })
 }
 
-fn read_service(entry: &Entry<'_>, known: &Names) -> Option<Service> {
+fn read_service(entry: &Entry<'_>, known: &Names) -> Option<OverNats> {
     let section = entry.section(&keys::SERVICE)?;
     let name = match section.get("name") {
         Some(entry) => names::of_nats(&entry)?,
@@ -67,7 +67,7 @@ fn read_service(entry: &Entry<'_>, known: &Names) -> Option<Service> {
         None => DEFAULT_PREFIX.to_owned(),
     };
     let scopes = read_scopes(&section, known)?;
-    Some(Service {
+    Some(OverNats {
         bearer: Bearer {
             name: format!("nats:{name}"),
             scopes,
