@@ -18,6 +18,7 @@ pub(super) fn read(entry: &Entry<'_>, known: &Names) -> Option<Config> {
         Some(entry) => entry.parse(),
         None => DEFAULT_LISTEN.parse().ok(),
     };
+    let service = section.read("service", |entry| read_service(entry, known));
     let advice = "say whom to let in, as in [api.tokens.NAME]: nobody else is";
     let fields = section.require("tokens", advice, Entry::fields)?;
     if fields.is_empty() {
@@ -36,7 +37,6 @@ pub(super) fn read(entry: &Entry<'_>, known: &Names) -> Option<Config> {
         }
         tokens.push(token);
     }
-    let service = section.read("service", |entry| read_service(entry, known));
     Some(Config {
         listen: listen?,
         tokens,
