@@ -145,7 +145,14 @@ pub(super) struct Entities<'a> {
     pub(super) source: &'a dyn Read,
 }
 
-const OF_ONE: &str = "GET, HEAD, PUT, PATCH, DELETE";
+/// What is served at the path of one entity, and at that of all of a kind.
+const OF_ONE: &[(Verb, &str)] = &[
+    (Verb::Retrieve, "GET, HEAD"),
+    (Verb::Upsert, "PUT"),
+    (Verb::Merge, "PATCH"),
+    (Verb::Delete, "DELETE"),
+];
+const OF_ALL: &[(Verb, &str)] = &[(Verb::Retrieve, "GET, HEAD"), (Verb::Append, "POST")];
 
 impl Desk {
     pub(super) fn new(tokens: Vec<Token>, modules: Modules) -> Self {
@@ -210,7 +217,7 @@ impl Desk {
                     let entities = self.find(bearer, &place, verb)?;
                     Box::pin(self.change(bearer, (&entities, verb, &key), parts, body)).await
                 }
-                None => Err(Problem::of_method(OF_ONE)),
+                None => Err(self.not_served(bearer, &place, OF_ONE)),
             },
             Path::Several(place) => {
                 check_method(parts, &[Method::POST], "POST")?;
@@ -224,12 +231,12 @@ impl Desk {
                 let all = (&entities, Verb::Append, "");
                 Box::pin(self.change(bearer, all, parts, body)).await
             }
-            Path::All(place) => {
-                check_method(parts, &[Method::GET, Method::HEAD], "GET, HEAD, POST")?;
+            Path::All(place) if [Method::GET, Method::HEAD].contains(&parts.method) => {
                 let asked = list::Asked::of_query(parts.uri.query())?;
                 let entities = self.find(bearer, &place, Verb::Retrieve)?;
                 Box::pin(entities.list(&asked, parts.uri.path())).await
             }
+            Path::All(place) => Err(self.not_served(bearer, &place, OF_ALL)),
             Path::Transactions => {
                 check_method(parts, &[Method::POST], "POST")?;
                 Box::pin(self.transact(bearer, parts, body)).await
@@ -273,7 +280,9 @@ impl Desk {
         })?;
         if let Some(fault) = entity.forbids(verb) {
             let fault = format!("target `{target}`: {contract}, entity `{kind}`: {fault}");
-            return Err(Problem::of_operation(fault, methods_of(entity, verb)));
+            let served = if verb == Verb::Append { OF_ALL } else { OF_ONE };
+            let allow = methods_of(entity, served, |verb| bearer.permits(target, verb));
+            return Err(Problem::of_operation(fault, allow));
         }
         Ok(Entities {
             place,
@@ -282,6 +291,23 @@ impl Desk {
             entity,
             source: &*self.modules.source,
         })
+    }
+}
+
+impl Desk {
+    /// The method is none of those that are served at the path of a kind, or of one of its entities.
+    fn not_served(&self, bearer: &Bearer, place: &Place, served: &[(Verb, &str)]) -> Problem {
+        let contract = self.modules.contracts.get(&place.target);
+        let contract = contract.filter(|contract| contract.version() == place.version);
+        let entity = contract.and_then(|it| it.entity(place.entity.as_deref()).ok());
+        let permitted = |verb| bearer.permits(&place.target, verb);
+        match entity {
+            Some((_, entity)) => Problem::of_method(&methods_of(entity, served, permitted)),
+            None => {
+                let all: Vec<_> = served.iter().map(|(_, methods)| *methods).collect();
+                Problem::of_method(&all.join(", "))
+            }
+        }
     }
 }
 
@@ -296,17 +322,14 @@ fn of_method(method: &Method) -> Option<Verb> {
     }
 }
 
-/// The methods that the contract allows where `verb` was asked for.
-fn methods_of(entity: &Entity, verb: Verb) -> String {
-    let of_one = [
-        (Verb::Retrieve, "GET, HEAD"),
-        (Verb::Upsert, "PUT"),
-        (Verb::Merge, "PATCH"),
-        (Verb::Delete, "DELETE"),
-    ];
-    let allowed = of_one
-        .iter()
-        .filter(|(known, _)| verb != Verb::Append && entity.operations.contains(known));
+/// The methods of these that the contract allows, for whoever may do what is permitted.
+fn methods_of(
+    entity: &Entity,
+    served: &[(Verb, &str)],
+    permitted: impl Fn(Verb) -> bool,
+) -> String {
+    let is_allowed = |verb: Verb| entity.operations.contains(&verb) && permitted(verb);
+    let allowed = served.iter().filter(|(verb, _)| is_allowed(*verb));
     let names: Vec<_> = allowed.map(|(_, methods)| *methods).collect();
     names.join(", ")
 }

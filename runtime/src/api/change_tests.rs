@@ -250,7 +250,11 @@ async fn what_cannot_be_is_told_before_anything_is_asked_for() {
         let what = format!("{line} {header:?} {body}");
         assert_eq!(reply.status().as_u16(), status, "{what}");
         if name == "operation-not-allowed" {
-            assert_eq!(reply.headers()["allow"], "", "{what}");
+            let allow = match line {
+                "POST /v2/crm/customer" => "GET, HEAD",
+                _ => "",
+            };
+            assert_eq!(reply.headers()["allow"], allow, "{what}");
         }
         assert_eq!(problem(reply).await, name, "{what}");
         assert!(lab.asked().is_empty(), "{what}");

@@ -131,7 +131,8 @@ fn add_paths(
         }
         let mut all = Map::new();
         if serves(Verb::Retrieve) {
-            all.insert("get".to_owned(), described.list());
+            all.insert("get".to_owned(), described.list("list"));
+            all.insert("head".to_owned(), described.list("head-list"));
         }
         if serves(Verb::Append) {
             let append = described.operation(Verb::Append, "post");
@@ -248,7 +249,7 @@ impl Described<'_> {
         operation.into()
     }
 
-    fn list(&self) -> Value {
+    fn list(&self, word: &str) -> Value {
         let told = json!({
             "type": "object",
             "properties": {
@@ -269,15 +270,18 @@ impl Described<'_> {
             "required": ["entities"],
         });
         let mut responses = problems(&[400, 401, 403, 404, 422, 503]);
-        let page = json!({
+        let mut page = json!({
             "description": "Some of the entities.",
             "headers": { "Link": { "schema": { "type": "string" } } },
-            "content": { "application/json": { "schema": told } },
         });
+        if let (Some(page), "list") = (page.as_object_mut(), word) {
+            let content = json!({ "application/json": { "schema": told } });
+            page.insert("content".to_owned(), content);
+        }
         responses.insert("200".to_owned(), page);
         let parameters = ["prefix", "limit", "cursor", "fields"];
         json!({
-            "operationId": format!("list.{}", self.name),
+            "operationId": format!("{word}.{}", self.name),
             "parameters": parameters.map(|name| reference(PARAMETERS, name)),
             "responses": responses,
         })
