@@ -14,6 +14,7 @@ mod harness;
 mod api;
 mod atomic;
 mod attempts;
+mod backfill;
 mod chaos;
 mod cli;
 mod contracts;

@@ -1,5 +1,6 @@
 //! How the rooms are joined: from a configuration to a runtime, and to its end.
 
+mod backfill;
 mod connection;
 mod drift;
 mod notices;
@@ -48,6 +49,7 @@ use state::States;
 use status::{Reported, Reporter};
 use uses::uses;
 
+pub use backfill::{Backfill, BackfillError, Filled, Of, Shown, Stage, backfill};
 pub use connection::{connect, jetstream};
 pub use drift::{Drift, DriftFailure, drift};
 pub use several::Unprepared;

@@ -4,6 +4,7 @@ use crate::dead_letter::{self, Asked, DeadLetters};
 use crate::event::SubjectPattern;
 use crate::intake::{IntakeError, Recall, RecallAnswer, Replays};
 use crate::pipeline::{Pipeline, Shift};
+use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -23,13 +24,14 @@ impl Recall for FromDeadLetters {
     fn recall<'a>(
         &'a self,
         subject: &'a str,
-        request: &'a [u8],
+        request: (&'a Bytes, u64),
     ) -> BoxFuture<'a, Result<RecallAnswer, String>> {
         async move {
             let asked = tokio::time::timeout(RECALL, self.letters.recall(subject, request)).await;
             let asked = asked.map_err(|_| format!("no dead letter within {RECALL:?}"))?;
             let (closed, answer) = match asked.map_err(|error| error.to_string())? {
                 Asked::Recalled(recalled) => return Ok(Ok(Some(*recalled))),
+                Asked::Nothing => return Ok(Ok(None)),
                 Asked::Closed(rank, letter) => (Some((rank, letter)), Ok(None)),
                 Asked::Lost(held, why) => (held, Err(why)),
             };

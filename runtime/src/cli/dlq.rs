@@ -11,6 +11,8 @@ use clap::Subcommand;
 use pick::Filter;
 use syncline::dead_letter::{DeadLetters, LetterSummary, Selection};
 
+pub(super) use pick::point_in_time;
+
 /// What `dlq list` shows of each.
 const COLUMNS: [&str; 8] = [
     "id", "at", "reason", "key", "state", "type", "attempts", "error",

@@ -1,6 +1,7 @@
 //! What a developer can type. This folder alone prints, exits, and reads arguments and environment;
 //! it sees the library's public doors only.
 
+mod backfill;
 mod bench;
 mod build;
 mod call;
@@ -73,6 +74,7 @@ enum Command {
     Tx(tx::Args),
     Contract(contract::Args),
     Diff(diff::Args),
+    Backfill(backfill::Args),
     Bench(bench::Args),
 }
 
@@ -128,6 +130,7 @@ impl Command {
             Self::Tx(args) => Box::pin(tx::execute(&args, printer)).await,
             Self::Contract(args) => contract::execute(&args, printer),
             Self::Diff(args) => Box::pin(diff::execute(&args, printer)).await,
+            Self::Backfill(args) => Box::pin(backfill::execute(&args, printer)).await,
             Self::Bench(args) => Box::pin(bench::execute(&args, printer)).await,
         }
     }

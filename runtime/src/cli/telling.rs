@@ -24,6 +24,21 @@ pub(super) struct TellingArgs {
 }
 
 impl TellingArgs {
+    /// As it was typed.
+    pub(super) fn typed(&self) -> String {
+        let all = [
+            ("entity", &self.entity),
+            ("type", &self.kind),
+            ("source", &self.source),
+            ("subject", &self.subject),
+        ];
+        let typed = all.into_iter();
+        let typed = typed.filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        typed
+            .map(|(name, value)| format!(" --{name} {value}"))
+            .collect()
+    }
+
     /// As it is for the entities of a target.
     pub(super) fn of(&self, target: &str) -> Telling {
         Telling {

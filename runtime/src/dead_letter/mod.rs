@@ -1,5 +1,6 @@
 //! The waiting room: events that will not be tried again by themselves, stored whole.
 
+mod backfill;
 mod hold;
 mod purge;
 mod reading;
@@ -8,6 +9,7 @@ mod replay;
 mod selection;
 mod stream;
 
+pub use backfill::{HandError, Handed, Place, Stand};
 pub use hold::{Takes, id_of};
 pub use record::{Letter, LetterSummary};
 pub use replay::{Asked, Replayed, consumer_of, requests_for};

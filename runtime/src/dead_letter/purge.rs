@@ -51,29 +51,40 @@ impl DeadLetters {
     /// # Errors
     /// When the server does not say.
     pub async fn handled(&self, pipeline: &str) -> Result<u64, DeadLetterError> {
-        let whole = consumer_of(pipeline);
-        let attempted = format!("cannot ask for the consumers {whole}");
-        let of_partitions = format!("{whole}@");
-        let names = self.stream().consumer_names();
-        let names: Vec<String> = names
-            .try_collect()
-            .await
-            .map_err(|error| failed(&attempted, &error))?;
-        let mut consumers: Vec<&String> = names
-            .iter()
-            .filter(|name| name.starts_with(&of_partitions))
-            .collect();
-        if consumers.is_empty() {
-            // None when no runtime has opened the pipeline yet.
-            consumers.extend(names.iter().filter(|name| **name == whole));
-        }
+        let attempted = format!("cannot ask for the consumers {}", consumer_of(pipeline));
         let mut handled: Option<u64> = None;
-        for consumer in consumers {
-            let found = self.stream().consumer_info(consumer).await;
+        for consumer in self.consumers_of(pipeline).await? {
+            let found = self.stream().consumer_info(&consumer).await;
             let floor = found.map_err(|error| failed(&attempted, &error))?;
             let floor = floor.ack_floor.stream_sequence;
             handled = Some(handled.map_or(floor, |handled| handled.min(floor)));
         }
         Ok(handled.unwrap_or_default())
+    }
+
+    /// Whether a runtime has ever opened the pipeline, so that what is asked of it will be handled.
+    ///
+    /// # Errors
+    /// When the server does not say.
+    pub async fn is_served(&self, pipeline: &str) -> Result<bool, DeadLetterError> {
+        Ok(!self.consumers_of(pipeline).await?.is_empty())
+    }
+
+    /// Those of its partitions, where it has any.
+    async fn consumers_of(&self, pipeline: &str) -> Result<Vec<String>, DeadLetterError> {
+        let whole = consumer_of(pipeline);
+        let attempted = format!("cannot ask for the consumers {whole}");
+        let of_partitions = format!("{whole}@");
+        let names = self.stream().consumer_names();
+        let mut names: Vec<String> = names
+            .try_collect()
+            .await
+            .map_err(|error| failed(&attempted, &error))?;
+        match names.iter().any(|name| name.starts_with(&of_partitions)) {
+            true => names.retain(|name| name.starts_with(&of_partitions)),
+            // None when no runtime has opened the pipeline yet.
+            false => names.retain(|name| *name == whole),
+        }
+        Ok(names)
     }
 }

@@ -6,6 +6,7 @@
 //! came first.
 
 use super::SUBJECT_PREFIX;
+use super::backfill::is_backfill;
 use super::record::{Letter, LetterSummary};
 use super::stream::{DeadLetterError, DeadLetters, failed};
 use crate::event::{Hold, Original, Past, Rank, Recalled};
@@ -62,6 +63,8 @@ pub enum Asked {
     Recalled(Box<Recalled>),
     /// The letter at this position, about an event that stands here, holds its key no more.
     Closed(Rank, u64),
+    /// Nothing is to be done.
+    Nothing,
     /// A letter that cannot be read any more: where its event stands when it held its key, and why.
     Lost(Option<(Rank, u64)>, String),
 }
@@ -193,12 +196,20 @@ impl DeadLetters {
         }
     }
 
-    /// What a request on `subject` means. One whose letter is lost holds its key no more.
+    /// What a request on `subject` means, which lies at this position. One whose letter is lost holds its key no
+    /// more.
     ///
     /// # Errors
     /// When the letter cannot be read now.
-    pub async fn recall(&self, subject: &str, request: &[u8]) -> Result<Asked, DeadLetterError> {
+    pub async fn recall(
+        &self,
+        subject: &str,
+        (request, sequence): (&Bytes, u64),
+    ) -> Result<Asked, DeadLetterError> {
         let id = subject.strip_prefix(REPLAY_PREFIX).unwrap_or_default();
+        if is_backfill(id) {
+            return Ok(self.recall_handed(request, sequence));
+        }
         let request: Request = match serde_json::from_slice(request) {
             Ok(request) => request,
             Err(error) => return Ok(Asked::Lost(None, format!("the request is none: {error}"))),

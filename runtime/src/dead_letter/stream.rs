@@ -1,5 +1,6 @@
 //! Dead letters on their JetStream stream: stored, listed, read.
 
+use super::backfill::is_backfill;
 use super::hold::HEADER;
 use super::reading::Reading;
 use super::record::{Letter, LetterSummary};
@@ -70,6 +71,7 @@ impl DeadLetters {
             // A letter that does not fit must be refused, never push out another.
             discard: stream::DiscardPolicy::New,
             allow_direct: true,
+            allow_atomic_publish: true,
             num_replicas: provision.replicas,
             ..Default::default()
         };
@@ -284,6 +286,9 @@ impl DeadLetters {
         let mut by_id: HashMap<String, Vec<usize>> = HashMap::new();
         let each = |message: &jetstream::Message, sequence| {
             if let Some(id) = message.subject.strip_prefix(REPLAY_PREFIX) {
+                if is_backfill(id) {
+                    return Ok(());
+                }
                 let asked = Request::decode(&message.payload, attempted)?;
                 for index in by_id.get(id).into_iter().flatten() {
                     if let Some(letter) = listed.get_mut(*index)

@@ -349,7 +349,7 @@ impl JetStream {
         };
         let recalled = tokio::select! {
             () = at.shutdown.begun() => return Err("the shutdown has begun".to_owned()),
-            recalled = recall.recall(&message.subject, &message.payload) => recalled?,
+            recalled = recall.recall(&message.subject, (&message.payload, sequence)) => recalled?,
         };
         let partition = at.config.partition.as_ref();
         let is_ours = |recalled: &Recalled| {

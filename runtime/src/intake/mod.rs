@@ -26,6 +26,7 @@ use crate::event::{Delivery, OrderingKey, Recalled, SubjectPattern};
 use crate::provision::Create;
 use crate::shutdown::{Shutdown, Tasks};
 use crate::telemetry::PipelineMetrics;
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,11 +61,11 @@ pub trait Gate: Send + Sync {
 
 /// Finds what a request for a replay means.
 pub trait Recall: Send + Sync {
-    /// What the `request` on a subject means. An outer error passes: it is asked again.
+    /// What the `request` on a subject means, and where that lies. An outer error passes: it is asked again.
     fn recall<'a>(
         &'a self,
         subject: &'a str,
-        request: &'a [u8],
+        request: (&'a Bytes, u64),
     ) -> BoxFuture<'a, Result<RecallAnswer, String>>;
 }
 

@@ -107,7 +107,7 @@ fn reason(text: &str) -> Result<DeadReason, String> {
 }
 
 /// A point in time: RFC 3339, or how long ago.
-fn point_in_time(text: &str) -> Result<OffsetDateTime, String> {
+pub(in crate::cli) fn point_in_time(text: &str) -> Result<OffsetDateTime, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
         let point = SystemTime::now().checked_sub(ago);
         return point
