@@ -285,7 +285,7 @@ fn inspect_shows_what_a_plugin_wants() {
     assert_said!("inspect", said.fine());
     let json = in_dir(dir.path(), &["inspect", "picky.wasm", "--json"], "").fine();
     let report: Value = serde_json::from_str(&json).unwrap();
-    let wants = json!({ "lookup": ["crm"], "secrets": ["token"], "state": true });
+    let wants = json!({ "http": [], "lookup": ["crm"], "secrets": ["token"], "state": true });
     assert_eq!(report["wants"], wants);
     assert_eq!(report["world"], "0.1.0");
     assert_eq!(report["manifest"]["accepts"], json!(["picky.*"]));
