@@ -9,6 +9,7 @@ mod killed;
 mod python;
 mod service;
 mod several;
+mod two_way;
 
 use crate::harness::{Ce, PARTS, Running, TestEnv, check_law, eventually};
 use client::{get, lines, send};

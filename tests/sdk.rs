@@ -73,7 +73,13 @@ fn a_case_that_fails_shows_what_differs() {
 
 #[test]
 fn the_cases_of_every_example_pass() {
-    for name in ["ENRICH", "FILTER_BY_FIELD", "REDACT", "ROUTE_BY_TYPE"] {
+    for name in [
+        "ENRICH",
+        "FILTER_BY_FIELD",
+        "REDACT",
+        "ROUTE_BY_TYPE",
+        "TWO_WAY_SYNC",
+    ] {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
         let example = example.join(name.to_lowercase().replace('_', "-"));
         // Beside a copy of its component, so that nothing is written into the repository.
