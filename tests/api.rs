@@ -10,6 +10,7 @@ mod python;
 mod service;
 mod several;
 mod two_way;
+mod versions;
 
 use crate::harness::{Ce, PARTS, Running, TestEnv, check_law, eventually};
 use client::{get, lines, send};

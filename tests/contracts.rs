@@ -422,7 +422,12 @@ fn the_contracts_that_targets_serve_are_listed() {
         .lines()
         .map(|line| line.split_whitespace().collect())
         .collect();
-    assert_eq!(rows[0], ["target", "contract", "version", "entities"]);
+    assert_eq!(
+        rows[0],
+        [
+            "target", "contract", "version", "entities", "until", "used", "by"
+        ]
+    );
     assert_eq!(rows[1..], [["crm", "crm", "2", "customer,", "note"]]);
     let text = in_dir(dir.path(), &["contract", "list", "--json"], "").fine();
     let line: Value = serde_json::from_str(&text).unwrap();

@@ -79,6 +79,7 @@ fn the_cases_of_every_example_pass() {
         "REDACT",
         "ROUTE_BY_TYPE",
         "TWO_WAY_SYNC",
+        "ADAPT_MEMBERS",
     ] {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
         let example = example.join(name.to_lowercase().replace('_', "-"));

@@ -3,8 +3,9 @@
 //! A change is an effect more of the plan that makes it: an event on the target that is named as the `feed` of the one
 //! that is changed. So it is there exactly where the change is. Pure.
 
-use crate::event::{Effect, Event, Operation, PlannedEffect, Precondition, Trail, data_to_json};
-use crate::target::merge;
+use crate::event::{
+    Effect, Event, Operation, PlannedEffect, Precondition, Trail, data_to_json, merge,
+};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;

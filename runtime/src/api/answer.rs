@@ -10,8 +10,9 @@ use super::openapi;
 use super::path::{self, Path, Place};
 use super::problem::{Problem, Trouble};
 use super::reply::{self, Reply};
+use super::uses::Uses;
 use crate::change::{Asked, Changed, Name, Relay};
-use crate::contract::{Contract, Entity, EtagPolicy, Verb};
+use crate::contract::{Adapted, AdaptedVersions, Contract, Entity, EtagPolicy, Verb};
 use crate::target::{Found, Page, ReadError, Targets, Wanted};
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -122,6 +123,8 @@ impl Change for Nobody {
 pub struct Modules {
     /// What they take and give.
     pub contracts: Contracts,
+    /// Other versions of these.
+    pub adapted: AdaptedVersions,
     /// Where they are read.
     pub source: Arc<dyn Read>,
     /// Who changes them.
@@ -132,6 +135,7 @@ pub struct Modules {
 pub(super) struct Desk {
     tokens: Vec<Token>,
     pub(super) modules: Modules,
+    pub(super) uses: Arc<Uses>,
     turns: Semaphore,
 }
 
@@ -140,8 +144,13 @@ pub(super) struct Entities<'a> {
     pub(super) place: &'a Place,
     /// As the contract calls it.
     pub(super) kind: &'a str,
+    /// In the version that was asked for.
     pub(super) contract: &'a Contract,
     pub(super) entity: &'a Entity,
+    /// What the target holds.
+    pub(super) own: &'a Contract,
+    /// The way there and back; none: it is what was asked for.
+    pub(super) adapted: Option<&'a Adapted>,
     pub(super) source: &'a dyn Read,
 }
 
@@ -159,6 +168,7 @@ impl Desk {
         Self {
             tokens,
             modules,
+            uses: Arc::default(),
             turns: Semaphore::new(AT_ONCE),
         }
     }
@@ -185,7 +195,8 @@ impl Desk {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let answered = self.attempt(bearer, parts, body).await;
-        let reply = answered.unwrap_or_else(Problem::into_reply);
+        let mut reply = answered.unwrap_or_else(Problem::into_reply);
+        self.modules.note_retirement(parts, &mut reply);
         let (method, path, status) = (&parts.method, parts.uri.path(), reply.status());
         debug!(%method, path, status = status.as_u16(), bearer = bearer.name, "answered");
         reply
@@ -204,7 +215,7 @@ impl Desk {
             Path::Document => {
                 check_method(parts, &[Method::GET, Method::HEAD], "GET, HEAD")?;
                 let permitted = |target: &str, verb| bearer.permits(target, verb);
-                let document = openapi::document(&self.modules.contracts, permitted);
+                let document = openapi::document(&self.modules, permitted);
                 Ok(json(&document))
             }
             Path::One(place, key) => match of_method(&parts.method) {
@@ -262,15 +273,16 @@ impl Desk {
             );
             return Err(Problem::new(Trouble::Forbidden, fault));
         }
-        let contract = self.modules.contracts.get(target).ok_or_else(|| {
+        let own = self.modules.contracts.get(target).ok_or_else(|| {
             let fault = format!("no target `{target}` with a contract is served here");
             Problem::new(Trouble::UnknownTarget, fault)
         })?;
-        if contract.version() != place.version {
-            let (serves, asked) = (contract.version(), place.version);
+        let contract = self.modules.version(place).ok_or_else(|| {
+            let (serves, asked) = (self.modules.versions(target), place.version);
             let fault = format!("target `{target}` serves version {serves}, not {asked}");
-            return Err(Problem::new(Trouble::UnknownVersion, fault));
-        }
+            Problem::new(Trouble::UnknownVersion, fault)
+        })?;
+        self.uses.note(&bearer.name, target, place.version);
         let found = contract.entity(place.entity.as_deref());
         let (kind, entity) = found.map_err(|fault| {
             Problem::new(
@@ -289,6 +301,12 @@ impl Desk {
             kind,
             contract,
             entity,
+            own,
+            adapted: self
+                .modules
+                .adapted
+                .get(target, place.version)
+                .map(Arc::as_ref),
             source: &*self.modules.source,
         })
     }
@@ -297,8 +315,7 @@ impl Desk {
 impl Desk {
     /// The method is none of those that are served at the path of a kind, or of one of its entities.
     fn not_served(&self, bearer: &Bearer, place: &Place, served: &[(Verb, &str)]) -> Problem {
-        let contract = self.modules.contracts.get(&place.target);
-        let contract = contract.filter(|contract| contract.version() == place.version);
+        let contract = self.modules.version(place);
         let entity = contract.and_then(|it| it.entity(place.entity.as_deref()).ok());
         let permitted = |verb| bearer.permits(&place.target, verb);
         match entity {
@@ -361,6 +378,7 @@ impl Entities<'_> {
         let Some(found) = self.read(key).await? else {
             return Err(self.nothing(key));
         };
+        let found = self.shown(key, found).await?;
         let tag = self.etag(&found);
         let mut reply = match (etag::is_known(&parts.headers, tag.as_ref()), mask) {
             (true, _) => reply::not_modified(),

@@ -5,7 +5,7 @@ use super::batch::MOST;
 use super::body::LARGEST;
 use super::config::{Bearer, Hash, Token};
 use super::reply::Reply;
-use crate::contract::Contract;
+use crate::contract::{AdaptedVersions, Contract};
 use crate::target::{Found, Listed, Page, Position, ReadError, Wanted};
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -109,6 +109,7 @@ fn desk() -> Desk {
     ];
     let modules = Modules {
         contracts: Contracts::from(targets),
+        adapted: AdaptedVersions::default(),
         source: Arc::new(Shelf),
         changes: Arc::new(Nobody),
     };

@@ -70,7 +70,14 @@ where
 }
 
 fn read<'a>(entities: &'a Entities<'_>, key: &'a str) -> BoxFuture<'a, Result<Read<'a>, Problem>> {
-    async move { Ok((key, entities.read(key).await?)) }.boxed()
+    let read = async move {
+        let found = match entities.read(key).await? {
+            Some(found) => Some(entities.shown(key, found).await?),
+            None => None,
+        };
+        Ok((key, found))
+    };
+    read.boxed()
 }
 
 /// What of these there is, in the order in which it was asked for.

@@ -7,7 +7,7 @@ use super::config::Bearer;
 use super::problem::{Problem, Trouble};
 use super::reply::{self, Reply};
 use crate::change::{Asked, Changed, Edit, Name};
-use crate::contract::{EtagPolicy, Verb};
+use crate::contract::{Contract, EtagPolicy, Verb};
 use crate::event::{Effect, Headers, Operation, Precondition};
 use crate::target::Found;
 use bytes::Bytes;
@@ -81,6 +81,7 @@ impl Desk {
     ) -> Result<Done, Problem> {
         let conditions = Conditions::of(&parts.headers);
         entities.check_content(effect)?;
+        let effect = &entities.up(effect).await?;
         let before = entities.before(effect, &conditions).await?;
         let effect = entities.conditioned(effect, &conditions, &before)?;
         let target: Arc<str> = entities.place.target.as_str().into();
@@ -170,7 +171,7 @@ impl Entities<'_> {
             precondition: precondition.or(present),
             ..effect.clone()
         };
-        self.check(&effect)?;
+        self.check(self.own, &effect)?;
         Ok(effect)
     }
 
@@ -182,14 +183,15 @@ impl Entities<'_> {
             (Operation::Merge, _) => Some(Precondition::Etag(String::new())),
             (Operation::Upsert | Operation::Delete, _) => Some(Precondition::Absent),
         };
-        self.check(&Effect {
+        let effect = Effect {
             precondition,
             ..effect.clone()
-        })
+        };
+        self.check(self.contract, &effect)
     }
 
-    fn check(&self, effect: &Effect) -> Result<(), Problem> {
-        self.contract.check(effect).map_err(|violation| {
+    fn check(&self, contract: &Contract, effect: &Effect) -> Result<(), Problem> {
+        contract.check(effect).map_err(|violation| {
             let fault = format!("target `{}`: {violation}", self.place.target);
             Problem::new(Trouble::NotInContract, fault)
         })
@@ -203,6 +205,10 @@ impl Entities<'_> {
         let now = match is_readable && is_there {
             true => self.read(&effect.key).await.ok().flatten(),
             false => None,
+        };
+        let now = match now {
+            Some(now) => self.shown(&effect.key, now).await.ok(),
+            None => None,
         };
         let mut reply = match (effect.operation, now.as_ref()) {
             (Operation::Merge, Some(now)) if shows => {

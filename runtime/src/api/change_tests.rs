@@ -4,7 +4,7 @@ use super::answer::{Change, Contracts, Desk, Modules, Read};
 use super::config::{Bearer, Hash, Token};
 use super::reply::Reply;
 use crate::change::{Asked, Changed, Edit, Name};
-use crate::contract::Contract;
+use crate::contract::{AdaptedVersions, Contract};
 use crate::event::{Operation, Precondition};
 use crate::target::{Found, Page, ReadError, Wanted};
 use bytes::Bytes;
@@ -114,6 +114,7 @@ impl Lab {
         let hand = Arc::new(hand);
         let modules = Modules {
             contracts: Contracts::from([("crm".to_owned(), Arc::new(contract))]),
+            adapted: AdaptedVersions::default(),
             source: Arc::new(Shelf),
             changes: hand.clone(),
         };

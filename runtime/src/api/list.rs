@@ -99,7 +99,7 @@ impl Entities<'_> {
             limit: asked.limit.unwrap_or(USUAL),
         };
         let target = &self.place.target;
-        let page = self.source.list(target, wanted).await.map_err(|error| {
+        let mut page = self.source.list(target, wanted).await.map_err(|error| {
             let kind = self.place.entity.as_deref().unwrap_or(UNNAMED);
             let fault = format!("target `{target}`, entity `{kind}`: {error}");
             match error {
@@ -107,6 +107,12 @@ impl Entities<'_> {
                 ReadError::Unavailable(_) => Problem::new(Trouble::Unavailable, fault),
             }
         })?;
+        if self.adapted.is_some() {
+            for listed in &mut page.entities {
+                let shown = self.shown(&listed.key, listed.found.clone()).await?;
+                listed.found = shown;
+            }
+        }
         self.told(&page, asked, path)
     }
 

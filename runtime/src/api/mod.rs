@@ -1,8 +1,8 @@
 //! The API of the target modules over HTTP: entities are read and changed as their contracts say.
 //!
 //! `server` is the network, `answer` everything else: a request is let in by its token (`access`),
-//! its path is taken apart (`path`), the contract is asked, and the entity read, or a `change` made. What goes
-//! wrong is a `problem`. It decides nothing; it asks contracts, targets and whoever makes changes, and translates.
+//! its path is taken apart (`path`), the contract is asked, and the entity read, or a `change` made. `version` leads to
+//! versions beside a target's own. What goes wrong is a `problem`. It decides nothing; it asks contracts, targets and whoever makes changes, and translates.
 
 mod access;
 mod answer;
@@ -21,6 +21,8 @@ mod reply;
 mod server;
 mod service;
 mod transaction;
+mod uses;
+mod version;
 
 #[cfg(test)]
 mod answer_tests;
@@ -31,3 +33,4 @@ pub use answer::{Change, Contracts, Modules, Nobody, Read};
 pub use config::{Bearer, Config, DEFAULT_LISTEN, Hash, Listen, OverNats, Permitted, Scope, Token};
 pub use server::{BindError, Server};
 pub use service::Endpoints;
+pub use uses::{Use, Uses};

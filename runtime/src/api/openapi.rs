@@ -1,10 +1,11 @@
 //! The description of the API as an OpenAPI 3.1 document, made of the contracts.
 
-use super::answer::Contracts;
+use super::answer::Modules;
 use super::batch::MOST;
 use super::path::{TRANSACTIONS, UNNAMED};
 use super::problem::{self, ALL, Trouble};
 use super::transaction;
+use super::version::deprecate;
 use crate::contract::{Contract, Entity, EtagPolicy, Verb};
 use crate::target::LARGEST_PAGE;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -46,10 +47,10 @@ const ENCODED: &AsciiSet = &CONTROLS
     .add(b']');
 
 /// The document over the targets that are `permitted`.
-pub(super) fn document(contracts: &Contracts, permitted: impl Fn(&str, Verb) -> bool) -> Value {
+pub(super) fn document(modules: &Modules, permitted: impl Fn(&str, Verb) -> bool) -> Value {
     let (mut paths, mut schemas) = (Map::new(), Map::new());
     let mut may_change = false;
-    for (target, contract) in contracts {
+    for (target, contract, retirement) in modules.all() {
         let permits = |verb: Verb| permitted(target, verb);
         if !Verb::ALL.into_iter().any(permits) {
             continue;
@@ -59,7 +60,12 @@ pub(super) fn document(contracts: &Contracts, permitted: impl Fn(&str, Verb) -> 
             .any(|verb| verb != Verb::Retrieve && permits(verb));
         let prefix = format!("{target}.v{}", contract.version());
         schemas.extend(contract.schemas(SCHEMAS, &prefix));
-        add_paths(&mut paths, (target, contract, &prefix), permits);
+        let mut served = Map::new();
+        add_paths(&mut served, (target, contract, &prefix), permits);
+        if retirement.deprecated.is_some() || retirement.sunset.is_some() {
+            served.values_mut().for_each(deprecate);
+        }
+        paths.extend(served);
     }
     if may_change {
         paths.insert(TRANSACTIONS.to_owned(), json!({ "post": transactions() }));

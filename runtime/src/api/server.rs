@@ -3,6 +3,7 @@
 use super::answer::{Desk, Modules};
 use super::config::{self, Config};
 use super::service::Endpoints;
+use super::uses::Uses;
 use crate::shutdown::{Shutdown, Tasks};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -75,6 +76,12 @@ impl Server {
             settings: self.service.clone()?,
             client: client.clone(),
         })
+    }
+
+    /// Who asks for which version of which contract.
+    #[must_use]
+    pub fn uses(&self) -> Arc<Uses> {
+        self.desk.uses.clone()
     }
 
     /// Where it listens.

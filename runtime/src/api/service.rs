@@ -124,7 +124,7 @@ impl Endpoints {
         let mut endpoints = Vec::new();
         let bearer = &self.settings.bearer;
         let mut may_change = false;
-        for (target, contract) in &self.desk.modules.contracts {
+        for (target, contract, _) in self.desk.modules.all() {
             let permits = |verb: &Verb| bearer.permits(target, *verb);
             may_change |= Verb::ALL
                 .iter()
@@ -327,7 +327,13 @@ async fn told(reply: Reply) -> (Result<Bytes, service::error::Error>, HeaderMap)
         .unwrap_or_default();
     let mut headers = HeaderMap::new();
     headers.insert("Status", status.as_u16().to_string());
-    for name in ["etag", "content-type", "idempotent-replayed"] {
+    for name in [
+        "etag",
+        "content-type",
+        "idempotent-replayed",
+        "deprecation",
+        "sunset",
+    ] {
         if let Some(value) = parts.headers.get(name).and_then(|it| it.to_str().ok()) {
             headers.insert(name, value);
         }

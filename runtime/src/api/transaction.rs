@@ -152,10 +152,11 @@ impl Desk {
 impl Step<'_> {
     async fn conditioned(&self) -> Result<Edit, Problem> {
         self.entities.check_content(&self.effect)?;
-        let before = self.entities.before(&self.effect, &self.conditions).await?;
+        let effect = self.entities.up(&self.effect).await?;
+        let before = self.entities.before(&effect, &self.conditions).await?;
         let effect = self
             .entities
-            .conditioned(&self.effect, &self.conditions, &before)?;
+            .conditioned(&effect, &self.conditions, &before)?;
         let target = self.entities.place.target.as_str().into();
         Ok(before.edit(target, effect))
     }

@@ -174,15 +174,9 @@ async fn version_of(
     let engine = Engine::new(&EngineConfig {
         cache_dir: options.cache_dir.clone(),
     });
-    let surroundings = Surroundings {
-        secrets: Arc::new(secrets(config)),
-        retrieve: Some(Arc::new(FromTargets::new(
-            targets.clone(),
-            contracts(config),
-        ))),
-        transport: Transport::Network(Resolver::system()),
-        metrics: Arc::new(Metrics::new()),
-    };
+    let retrieve = FromTargets::new(targets.clone(), contracts(config));
+    let metrics = Arc::new(Metrics::new());
+    let surroundings = surroundings(config, Some(Arc::new(retrieve)), &metrics);
     let used = Use {
         plugin: plugin.name.clone(),
         pipeline: NAME.to_owned(),

@@ -1,5 +1,6 @@
 //! How the rooms are joined: from a configuration to a runtime, and to its end.
 
+mod adapters;
 mod backfill;
 mod connection;
 mod drift;
@@ -19,14 +20,13 @@ mod way;
 
 use crate::api;
 use crate::config::Config;
-use crate::contract::Contract;
+use crate::contract::{AdaptedVersions, Contract};
 use crate::control::{self, ControlError, Wishes};
 use crate::dead_letter::{DeadLetterError, DeadLetters};
 use crate::feed::Feeds;
 use crate::intake::{self, Gauge, IntakeError, Pause};
-use crate::outbound::{Resolver, Transport};
 use crate::pipeline::{self, Pipeline};
-use crate::plugin::{self, Engine, EngineConfig, PluginError, Plugins, Secrets, Surroundings};
+use crate::plugin::{self, Engine, EngineConfig, PluginError, Plugins, Surroundings};
 use crate::shutdown::{Shutdown, Tasks};
 use crate::target::{self, Targets};
 use crate::telemetry::{
@@ -193,6 +193,7 @@ struct Shared {
     states: States,
     kinds: BTreeMap<String, target::Kind>,
     contracts: BTreeMap<String, Arc<Contract>>,
+    adapted: AdaptedVersions,
     feeds: Arc<Feeds>,
     presence: Arc<Presence>,
     tasks: Tasks,
@@ -233,21 +234,17 @@ impl App {
         notices::say_whether_one_replica_is_enough(&client, &config);
         let contracts = uses::contracts(&config);
         let retrieve = retrieve::FromTargets::new(targets.clone(), contracts.clone());
-        let surroundings = Surroundings {
-            secrets: Arc::new(secrets(&config)),
-            retrieve: Some(Arc::new(retrieve)),
-            transport: Transport::Network(Resolver::system()),
-            metrics: metrics.clone(),
-        };
+        let known = retrieve.adapted();
+        let surroundings = uses::surroundings(&config, Some(Arc::new(retrieve)), &metrics);
         let engine = Engine::new(&EngineConfig {
             cache_dir: options.cache_dir,
         })
         .map_err(|error| AppError::Plugins(vec![error]))?;
         let states = States::open(&context, &config).await?;
         let uses = uses(&config, &states);
-        let plugins = Plugins::load(&engine, &config.plugins, &uses, &surroundings)
-            .await
-            .map_err(AppError::Plugins)?;
+        let loaded = adapters::load(&engine, (&config, &uses), &surroundings).await;
+        let (plugins, adapted) = loaded.map_err(AppError::Plugins)?;
+        let adapted = known.get_or_init(|| adapted).clone();
         let tasks = Tasks::new();
         let shared = Shared {
             context,
@@ -258,6 +255,7 @@ impl App {
             states,
             kinds: uses::kinds(&config),
             contracts,
+            adapted,
             feeds: Arc::new(uses::feeds(&config)),
             presence: Presence::announce(client.clone(), &tasks).await?,
             tasks: tasks.clone(),
@@ -272,10 +270,11 @@ impl App {
             pipelines.push(ready.reported);
         }
         let api = Box::pin(serving::open(&config, &shared, options.grace)).await?;
+        let uses = api.as_ref().map(|api| api.server.uses());
         Ok(Self {
             posts,
             api,
-            plugins: shared.plugins,
+            plugins: shared.plugins.clone(),
             metrics,
             tasks,
             shutdown: shared.shutdown,
@@ -286,6 +285,8 @@ impl App {
                 runtime: shared.presence.id().to_owned(),
                 name: config.nats.name,
                 pipelines,
+                plugins: shared.plugins.clone(),
+                uses,
             },
             client,
         })
@@ -396,6 +397,7 @@ impl Shared {
                 stages: stages.collect(),
                 kinds: self.kinds.clone(),
                 contracts: self.contracts.clone(),
+                adapted: self.adapted.clone(),
                 feeds: self.feeds.clone(),
                 coordinator,
                 attempts,
@@ -481,13 +483,4 @@ async fn open_targets(
     let targets = targets.map_err(AppError::Targets)?;
     several::check(config, &targets)?;
     Ok(Arc::new(targets))
-}
-
-fn secrets(config: &Config) -> Secrets {
-    let secrets = config.secrets.iter();
-    Secrets::new(
-        secrets
-            .map(|(name, secret)| (name.clone(), secret.expose().to_owned()))
-            .collect(),
-    )
 }

@@ -47,6 +47,7 @@ pub(super) async fn open(
     };
     let modules = Modules {
         contracts: uses::contracts(config),
+        adapted: shared.adapted.clone(),
         source: shared.targets.clone(),
         changes,
     };

@@ -1,11 +1,15 @@
 //! What this runtime says of itself when it is asked.
 
-use crate::control::{PipelineState, PipelineStatus, RuntimeStatus};
+use super::adapters;
+use crate::api::Uses;
+use crate::control::{ContractUse, PipelineState, PipelineStatus, RuntimeStatus};
 use crate::intake::{Gauge, Source};
 use crate::pipeline;
+use crate::plugin::Plugins;
 use crate::shutdown::Shutdown;
 use crate::telemetry::PipelineMetrics;
 use std::sync::Arc;
+use time::format_description::well_known::Rfc3339;
 
 /// A pipeline, and where its state is read.
 pub(super) struct Reported {
@@ -24,6 +28,9 @@ pub(super) struct Reporter {
     /// The name of its connection.
     pub(super) name: String,
     pub(super) pipelines: Vec<Reported>,
+    pub(super) plugins: Arc<Plugins>,
+    /// Who asks the API; none: it is not served.
+    pub(super) uses: Option<Arc<Uses>>,
 }
 
 impl Reported {
@@ -80,6 +87,30 @@ impl Reporter {
             name: self.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pipelines: self.pipelines.iter().map(Reported::status).collect(),
+            contracts: self.contracts(),
         }
+    }
+
+    /// Who uses which version of which contract.
+    fn contracts(&self) -> Vec<ContractUse> {
+        let mut contracts = Vec::new();
+        for ((target, version), users) in adapters::used_by_plugins(&self.plugins) {
+            contracts.extend(users.into_iter().map(|by| ContractUse {
+                target: target.clone(),
+                version,
+                by,
+                n_requests: None,
+                last: None,
+            }));
+        }
+        let asked = self.uses.iter().flat_map(|uses| uses.all());
+        contracts.extend(asked.map(|(target, version, bearer, used)| ContractUse {
+            target,
+            version,
+            by: format!("token {bearer}"),
+            n_requests: Some(used.n_requests),
+            last: used.last.format(&Rfc3339).ok(),
+        }));
+        contracts
     }
 }

@@ -1,17 +1,20 @@
 //! Which pipeline uses which plugin, and with what; what there is to know of each target.
 
+use super::adapters;
 use super::state::States;
 use crate::config::Config;
 use crate::contract::Contract;
 use crate::feed::{Feed, Feeds};
-use crate::plugin::{Use, Writable};
-use crate::target::Kind;
+use crate::outbound::{Resolver, Transport};
+use crate::plugin::{Retrieve, Secrets, Surroundings, Use, Writable};
+use crate::target::{self, Kind};
+use crate::telemetry::Metrics;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Each plugin of each pipeline once.
+/// Each plugin of each pipeline once, and each that adapts between versions of a contract.
 pub(super) fn uses(config: &Config, states: &States) -> Vec<Use> {
-    let mut uses: Vec<Use> = Vec::new();
+    let mut uses: Vec<Use> = adapters::uses(config);
     for pipeline in &config.pipelines {
         for plugin in &pipeline.stages {
             let known = uses
@@ -35,9 +38,19 @@ pub(super) fn writable(config: &Config, means: impl Fn(&String) -> bool) -> Vec<
     let meant = config.targets.iter().filter(|target| means(&target.name));
     let writable = meant.map(|target| Writable {
         target: target.name.clone(),
-        versions: target.contract.iter().map(|it| it.version()).collect(),
+        versions: versions(target),
     });
     writable.collect()
+}
+
+/// The versions of its contract that a target serves, its own first.
+fn versions(target: &target::Config) -> Vec<u32> {
+    let beside = target
+        .versions
+        .iter()
+        .map(|beside| beside.contract.version());
+    let own = target.contract.iter().map(|own| own.version());
+    own.chain(beside).collect()
 }
 
 /// What kind of target each is.
@@ -68,4 +81,28 @@ pub(super) fn feeds(config: &Config) -> Feeds {
         };
         Some((target.name.clone(), feed))
     }))
+}
+
+/// What plugins may reach, where it was granted.
+pub(super) fn surroundings(
+    config: &Config,
+    retrieve: Option<Arc<dyn Retrieve>>,
+    metrics: &Arc<Metrics>,
+) -> Surroundings {
+    Surroundings {
+        secrets: Arc::new(secrets(config)),
+        retrieve,
+        transport: Transport::Network(Resolver::system()),
+        metrics: metrics.clone(),
+    }
+}
+
+/// What plugins may ask for by name.
+fn secrets(config: &Config) -> Secrets {
+    let secrets = config.secrets.iter();
+    Secrets::new(
+        secrets
+            .map(|(name, secret)| (name.clone(), secret.expose().to_owned()))
+            .collect(),
+    )
 }

@@ -1,13 +1,11 @@
 //! Every problem that a start would meet, without starting.
 
 use super::state::States;
-use super::uses::writable;
-use super::{AppError, Options, connection, secrets, uses};
+use super::{AppError, Options, adapters, connection, uses};
 use crate::config::{Config, Problem};
 use crate::intake::{self, Source};
-use crate::outbound::{Resolver, Transport};
 use crate::pipeline::Guarantee;
-use crate::plugin::{Engine, EngineConfig, PluginError, Plugins, Surroundings, Use};
+use crate::plugin::{Engine, EngineConfig, PluginError, Plugins, Use};
 use crate::provision::Create;
 use crate::target::{Kind, Targets};
 use crate::telemetry::Metrics;
@@ -33,18 +31,18 @@ async fn check_plugins(config: &Config, options: &Options) -> Vec<Problem> {
         Ok(engine) => engine,
         Err(error) => return vec![problem("plugins", &error)],
     };
-    let surroundings = Surroundings {
-        secrets: Arc::new(secrets(config)),
-        retrieve: None,
-        // Nothing is sent, but what encrypts is read.
-        transport: Transport::Network(Resolver::system()),
-        metrics: Arc::new(Metrics::new()),
-    };
+    // Nothing is sent, but what encrypts is read.
+    let surroundings = uses::surroundings(config, None, &Arc::new(Metrics::new()));
     let mut problems = Vec::new();
     for plugin in &config.plugins {
         let uses = uses_or_alone(config, &plugin.name);
         let plugins = std::slice::from_ref(plugin);
-        if let Err(errors) = Plugins::load(&engine, plugins, &uses, &surroundings).await {
+        let loaded = Plugins::load(&engine, plugins, &uses, &surroundings).await;
+        let tried = match &loaded {
+            Ok(plugins) => adapters::open(config, plugins).await.map(drop),
+            Err(_) => Ok(()),
+        };
+        if let Err(errors) = loaded.map(drop).and(tried) {
             let key = |error: &PluginError| match error {
                 PluginError::Ungranted { .. } => format!("plugins.{}.grants", plugin.name),
                 PluginError::Settings { .. } => format!("plugins.{}.config", plugin.name),
@@ -59,7 +57,7 @@ async fn check_plugins(config: &Config, options: &Options) -> Vec<Problem> {
 /// How the pipelines use the plugin; one that none uses yet is checked as if one could write all.
 fn uses_or_alone(config: &Config, plugin: &str) -> Vec<Use> {
     let states = States::in_memory();
-    let uses: Vec<_> = uses(config, &states)
+    let uses: Vec<_> = uses::uses(config, &states)
         .into_iter()
         .filter(|used| used.plugin == plugin)
         .collect();
@@ -69,7 +67,7 @@ fn uses_or_alone(config: &Config, plugin: &str) -> Vec<Use> {
     vec![Use {
         plugin: plugin.to_owned(),
         pipeline: "none".to_owned(),
-        writable: writable(config, |_| true),
+        writable: uses::writable(config, |_| true),
         state: states.of(Guarantee::Atomic).cloned(),
     }]
 }

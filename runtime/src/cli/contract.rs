@@ -24,9 +24,9 @@ enum Command {
 }
 
 /// Does what the subcommand says.
-pub(super) fn execute(args: &Args, printer: &Printer) -> anyhow::Result<Exit> {
+pub(super) async fn execute(args: &Args, printer: &Printer) -> anyhow::Result<Exit> {
     match &args.command {
-        Command::List(args) => list::execute(args, printer),
+        Command::List(args) => list::execute(args, printer).await,
         Command::Check(args) => check::execute(args, printer),
     }
 }

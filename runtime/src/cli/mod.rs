@@ -128,7 +128,7 @@ impl Command {
             Self::Pipeline(args) => Box::pin(pipeline::execute(&args, printer)).await,
             Self::Dlq(args) => Box::pin(dlq::execute(&args, printer)).await,
             Self::Tx(args) => Box::pin(tx::execute(&args, printer)).await,
-            Self::Contract(args) => contract::execute(&args, printer),
+            Self::Contract(args) => Box::pin(contract::execute(&args, printer)).await,
             Self::Diff(args) => Box::pin(diff::execute(&args, printer)).await,
             Self::Backfill(args) => Box::pin(backfill::execute(&args, printer)).await,
             Self::Bench(args) => Box::pin(bench::execute(&args, printer)).await,

@@ -12,7 +12,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn read(entry: &Entry<'_>) -> Option<Arc<Contract>> {
-    let section = entry.section(&keys::CONTRACT)?;
+    read_version(&entry.section(&keys::CONTRACT)?)
+}
+
+/// The version that `section` names, and its file.
+pub(super) fn read_version(section: &Section<'_>) -> Option<Arc<Contract>> {
     let advice = "write the major version that the target serves, as in version = 2";
     let version = section.require("version", advice, Entry::positive_count);
     let advice = "name the file of the contract, as in \"contracts/crm.v2.json\"";

@@ -165,12 +165,15 @@ fn the_whole_file_of_the_reference_is_sound() {
     assert_eq!(config.pipelines[0].to.len(), 3);
 }
 
-/// A file in which the key of a section is a date, which no key is.
+/// A file in which the key of a section is a date with a time, which no key is.
 fn with_wrong_type(section: &str, key: &str) -> (String, String) {
     let mut path = key.to_owned();
-    let mut text = format!("{key} = 1979-05-27");
+    let mut text = format!("{key} = 1979-05-27T07:32:00Z");
     for part in section.rsplit('.').filter(|part| !part.is_empty()) {
-        let (name, list) = (part.replace("NAME", "x"), part == "to");
+        let (name, list) = (
+            part.replace("NAME", "x"),
+            ["to", "versions"].contains(&part),
+        );
         text = match list {
             true => format!("{name} = [{{ {text} }}]"),
             false => format!("{name} = {{ {text} }}"),

@@ -118,6 +118,7 @@ pub(super) const TARGET: Keys = Keys {
         "rate_limit",
         "breaker",
         "contract",
+        "versions",
         "feed",
     ],
     later: &[],
@@ -138,6 +139,19 @@ pub(super) const BREAKER: Keys = Keys {
 pub(super) const CONTRACT: Keys = Keys {
     section: "targets.NAME.contract",
     known: &["version", "schema"],
+    later: &[],
+};
+
+pub(super) const VERSIONS: Keys = Keys {
+    section: "targets.NAME.versions",
+    known: &[
+        "version",
+        "schema",
+        "adapter",
+        "cases",
+        "deprecated",
+        "sunset",
+    ],
     later: &[],
 };
 
@@ -228,7 +242,7 @@ pub(super) const PARTITIONS: Keys = Keys {
 
 /// All of them, in the order of the reference.
 #[cfg(test)]
-pub(super) const ALL: [&Keys; 24] = [
+pub(super) const ALL: [&Keys; 25] = [
     &FILE,
     &NATS,
     &TLS,
@@ -242,6 +256,7 @@ pub(super) const ALL: [&Keys; 24] = [
     &TARGET_TLS,
     &BREAKER,
     &CONTRACT,
+    &VERSIONS,
     &API,
     &TOKEN,
     &SERVICE,

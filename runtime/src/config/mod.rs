@@ -28,6 +28,7 @@ mod settings;
 mod source;
 mod suggest;
 mod targets;
+mod versions;
 
 #[cfg(test)]
 mod bad_tests;

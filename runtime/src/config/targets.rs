@@ -8,6 +8,7 @@ use super::names::{self, Names};
 use super::pipelines::backoff;
 use super::postgres;
 use super::section::Section;
+use super::versions;
 use crate::event::{Operation, SubjectPattern};
 use crate::provision::{Create, Provision};
 use crate::target::{
@@ -86,6 +87,7 @@ pub(super) fn read(
     let on = Some(BreakerPolicy::default());
     let breaker = section.read("breaker", breaker).unwrap_or(on);
     let contract = section.read("contract", contracts::read);
+    let versions = versions::read(&section, contract.as_deref(), known);
     let feed = section.read("feed", |entry| feed(entry, &name, known));
     let parts = Parts {
         subject: section.read("subject", Entry::parse),
@@ -120,6 +122,7 @@ pub(super) fn read(
         rate,
         breaker,
         contract,
+        versions,
         feed,
     })
 }

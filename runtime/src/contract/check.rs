@@ -70,7 +70,7 @@ fn cut(text: &str) -> String {
     }
 }
 
-fn told(faults: &[Wrong]) -> String {
+pub(super) fn told(faults: &[Wrong]) -> String {
     let shown = faults.iter().take(MOST).map(ToString::to_string);
     let mut text = shown.collect::<Vec<_>>().join("; ");
     if faults.len() > MOST {
@@ -136,6 +136,13 @@ impl Entity {
         }
         let mut faults = Vec::new();
         faults.extend(self.fault_of_precondition(effect).map(Wrong::with));
+        faults.extend(self.content_faults(effect));
+        faults
+    }
+
+    /// What of its key and its payload does not keep to the contract.
+    pub(super) fn content_faults(&self, effect: &Effect) -> Vec<Wrong> {
+        let mut faults = Vec::new();
         // A record that is added has no identity.
         if effect.operation != Operation::Append {
             faults.extend(self.key.refuse(&effect.key).map(Wrong::with));

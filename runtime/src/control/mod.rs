@@ -3,7 +3,7 @@
 mod status;
 mod wishes;
 
-pub use status::{PipelineState, PipelineStatus, RuntimeStatus, ask, report};
+pub use status::{ContractUse, PipelineState, PipelineStatus, RuntimeStatus, ask, report};
 pub use wishes::Wishes;
 
 /// The bucket that wishes lie in.

@@ -26,6 +26,24 @@ pub struct RuntimeStatus {
     pub version: String,
     /// Its pipelines.
     pub pipelines: Vec<PipelineStatus>,
+    /// Who uses which version of which contract.
+    #[serde(default)]
+    pub contracts: Vec<ContractUse>,
+}
+
+/// Somebody who uses a version of a target's contract.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContractUse {
+    /// The target.
+    pub target: String,
+    /// The major version.
+    pub version: u32,
+    /// Who: a plugin in a pipeline, or a token.
+    pub by: String,
+    /// How many requests there were since the runtime started; none: that is not counted.
+    pub n_requests: Option<u64>,
+    /// When the last one came, RFC 3339.
+    pub last: Option<String>,
 }
 
 /// A pipeline in one runtime at one moment.

@@ -6,6 +6,7 @@ mod effect;
 mod headers;
 mod hold;
 mod key;
+mod merge;
 mod plan;
 mod subject;
 mod trail;
@@ -24,6 +25,7 @@ pub use headers::{Headers, reserved};
 pub use hold::{Hold, Rank};
 pub use key::{EventId, KeySpec, OrderingKey};
 pub(crate) use key::{encode as encode_hash, scalar_at};
+pub(crate) use merge::merge;
 pub use plan::{
     Accepted, DeadLetter, DeadReason, Failure, Plan, PlannedEffect, StateRead, StateWrite,
 };

@@ -5,6 +5,7 @@ mod attempts;
 mod config;
 mod hold;
 mod letter;
+mod lift;
 mod outcome;
 mod parking;
 mod retry;
@@ -12,7 +13,7 @@ mod route;
 mod stage;
 mod work;
 
-use crate::contract::Contract;
+use crate::contract::{AdaptedVersions, Contract};
 use crate::event::{self, DeadReason, Delivery, Disposition, Plan, Trail};
 use crate::fault::{self, Point, Promise};
 use crate::feed::Feeds;
@@ -46,6 +47,7 @@ pub struct Pipeline {
     name: Arc<str>,
     stages: Vec<Arc<Slot>>,
     routes: RouteTable,
+    adapted: AdaptedVersions,
     limiter: Option<Limiter>,
     retry: RetryPolicy,
     on_failure: OnFailure,
@@ -65,6 +67,8 @@ pub struct Parts {
     pub kinds: BTreeMap<String, crate::target::Kind>,
     /// What targets take, by target; those that say nothing are not there.
     pub contracts: BTreeMap<String, Arc<Contract>>,
+    /// Other versions of these, in which plugins may write.
+    pub adapted: AdaptedVersions,
     /// Where changes of targets are published.
     pub feeds: Arc<Feeds>,
     /// Applies its plans.
@@ -86,6 +90,7 @@ impl Pipeline {
         Self {
             name: config.name.as_str().into(),
             routes: RouteTable::new(config, parts.kinds, parts.contracts, parts.feeds),
+            adapted: parts.adapted,
             limiter: config.rate.map(Limiter::new),
             retry: config.retry.clone(),
             on_failure: config.on_failure,
@@ -219,7 +224,10 @@ impl Pipeline {
         match thought {
             Ok(thought) => {
                 work.note_standing(&thought.standing);
-                self.routes.plan(thought, work, session, &self.metrics)
+                match self.lay_out(thought, work, &versions).await {
+                    Ok(laid) => self.routes.plan(laid, work, session, &self.metrics),
+                    Err(outcome) => outcome,
+                }
             }
             Err(outcome) => outcome,
         }

@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::outcome::{Fault, Outcome};
-use super::stage::{Branch, Thought};
+use super::stage::{Branch, Thought, Wish};
 use super::work::Work;
 use crate::contract::Contract;
 use crate::event::{
@@ -35,6 +35,15 @@ struct Entry {
     operation: Operation,
     key: Option<String>,
     when: Option<TypePattern>,
+}
+
+/// What the stages came to, by target.
+pub(super) struct Laid {
+    pub(super) effects: Vec<PlannedEffect>,
+    /// The stages whose plugins asked for the first of these; the rest is from `to`.
+    pub(super) stages: Vec<usize>,
+    is_filtered: bool,
+    dropped: Vec<String>,
 }
 
 impl RouteTable {
@@ -73,14 +82,13 @@ impl RouteTable {
         }
     }
 
-    /// The plan for what the stages came to.
-    pub(super) fn plan(
+    /// Where everything goes that the stages came to.
+    pub(super) fn lay_out(
         &self,
         mut thought: Thought,
         work: &Work,
-        session: Session,
         metrics: &PipelineMetrics,
-    ) -> Outcome {
+    ) -> Result<Laid, Fault> {
         let origin = &work.envelope.origin;
         let identity = |path: &str| match origin.generation {
             0 => format!("{}.{}.{path}", self.pipeline, origin.id),
@@ -89,19 +97,44 @@ impl RouteTable {
         let is_filtered =
             thought.effects.is_empty() && thought.standing.is_empty() && !thought.stopped;
         let mut effects = Vec::with_capacity(thought.effects.len() + thought.standing.len());
-        for (path, effect) in std::mem::take(&mut thought.effects) {
-            if let Err(fault) = self.spread(&identity(&path), effect, &mut effects) {
-                return Outcome::Dead(fault);
-            }
+        let mut stages = Vec::with_capacity(thought.effects.len());
+        for Wish {
+            path,
+            stage,
+            effect,
+        } in std::mem::take(&mut thought.effects)
+        {
+            self.spread(&identity(&path), effect, &mut effects)?;
+            stages.resize(effects.len(), stage);
         }
         for branch in &thought.standing {
             let path = format!("{}to", branch.path);
-            match self.route(branch, &identity(&path), &mut effects) {
-                Ok(0) => metrics.unrouted.increment(),
-                Ok(_) => {}
-                Err(fault) => return Outcome::Dead(fault),
+            if self.route(branch, &identity(&path), &mut effects)? == 0 {
+                metrics.unrouted.increment();
             }
         }
+        Ok(Laid {
+            effects,
+            stages,
+            is_filtered,
+            dropped: thought.dropped,
+        })
+    }
+
+    /// The plan for what was laid out.
+    pub(super) fn plan(
+        &self,
+        laid: Laid,
+        work: &Work,
+        session: Session,
+        metrics: &PipelineMetrics,
+    ) -> Outcome {
+        let Laid {
+            mut effects,
+            is_filtered,
+            dropped,
+            ..
+        } = laid;
         if let Some(fault) = self.violation(&effects) {
             return Outcome::Dead(fault);
         }
@@ -112,7 +145,7 @@ impl RouteTable {
         };
         self.feeds.add(&mut effects, &because, |_| None);
         work.leave_out_accepted(&mut effects);
-        for reason in &thought.dropped {
+        for reason in &dropped {
             metrics.dropped(reason);
         }
         let (reads, writes, held) = session.into_plan();
@@ -170,6 +203,12 @@ impl RouteTable {
             }
         }
         Ok(effects.len() - before)
+    }
+
+    /// Whether what the target holds is of one of these versions.
+    pub(super) fn holds(&self, target: &str, versions: &[u32]) -> bool {
+        let own = self.contracts.get(target);
+        own.is_none_or(|own| versions.contains(&own.version()))
     }
 
     /// What does not keep to the contract of its target: the first of it, as nothing of the event is

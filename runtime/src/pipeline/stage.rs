@@ -14,12 +14,21 @@ const BRANCHES: usize = 10_000;
 /// What the stages came to: effects with the path that led to each, and what still stands.
 #[derive(Default)]
 pub(super) struct Thought {
-    pub(super) effects: Vec<(String, Effect)>,
+    pub(super) effects: Vec<Wish>,
     pub(super) standing: Vec<Branch>,
     /// Whether a plugin accepted the event on some branch and let it end there.
     pub(super) stopped: bool,
     /// Why plugins dropped the event or a part of it.
     pub(super) dropped: Vec<String>,
+}
+
+/// An effect that a plugin asked for.
+pub(super) struct Wish {
+    /// What led to it.
+    pub(super) path: String,
+    /// The stage that its plugin stands in.
+    pub(super) stage: usize,
+    pub(super) effect: Effect,
 }
 
 /// An event on its way, and how it came about.
@@ -90,8 +99,11 @@ impl Thought {
     ) -> Result<(), Fault> {
         for (index, effect) in effects.into_iter().enumerate() {
             check_headers(&effect.headers)?;
-            self.effects
-                .push((format!("{}{stage}.{index}", branch.path), effect));
+            self.effects.push(Wish {
+                path: format!("{}{stage}.{index}", branch.path),
+                stage,
+                effect,
+            });
         }
         match next {
             Next::Stop => self.stopped = true,

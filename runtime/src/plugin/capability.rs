@@ -34,7 +34,7 @@ impl Grants {
     #[must_use]
     pub fn all_of(manifest: &Manifest) -> Self {
         Self {
-            lookup: manifest.lookups.clone(),
+            lookup: manifest.lookup_names().map(str::to_owned).collect(),
             secrets: manifest.secrets.clone(),
             state: manifest.wants("state"),
             http: manifest.hosts().filter_map(granted).collect(),
@@ -54,7 +54,7 @@ impl Grants {
     pub(crate) fn missing_for(&self, plugin: &str, manifest: &Manifest) -> Vec<Ungranted> {
         let mut missing = Vec::new();
         let mut want = |what: String, key: String| missing.push(Ungranted { what, key });
-        for target in manifest.lookups.iter().filter(|name| *name != AS_GRANTED) {
+        for target in manifest.lookup_names().filter(|name| *name != AS_GRANTED) {
             if !self.lookup_of(target) {
                 let key = format!("`lookup = [\"{target}\"]` to [plugins.{plugin}] grants");
                 want(format!("to read target `{target}` through lookup"), key);

@@ -73,6 +73,33 @@ impl Manifest {
             .collect()
     }
 
+    /// Every target that it names with a version, written or read.
+    pub fn versions(&self) -> impl Iterator<Item = (String, u32)> {
+        let named = self.targets.iter().chain(&self.lookups);
+        named.filter_map(|named| {
+            let (target, version) = named.split_once('@')?;
+            Some((target.to_owned(), version.parse().ok()?))
+        })
+    }
+
+    /// The target with the version of its contract that it reads, as in `crm@1`; without one, it reads what is
+    /// held.
+    #[must_use]
+    pub fn reads(&self, target: &str) -> Option<&str> {
+        let is_meant = |named: &&String| {
+            named
+                .split_once('@')
+                .is_some_and(|(name, _)| name == target)
+        };
+        self.lookups.iter().find(is_meant).map(String::as_str)
+    }
+
+    /// The targets it reads, without the contract's major version.
+    pub fn lookup_names(&self) -> impl Iterator<Item = &str> {
+        let names = self.lookups.iter();
+        names.map(|name| name.split('@').next().unwrap_or(name))
+    }
+
     /// A target that it names with something that is no version.
     #[must_use]
     pub fn wrong_version(&self) -> Option<&str> {
@@ -82,7 +109,8 @@ impl Manifest {
                 name == AS_GRANTED || number.is_none_or(|number| number == 0)
             })
         };
-        self.targets.iter().find(is_wrong).map(String::as_str)
+        let mut named = self.targets.iter().chain(&self.lookups);
+        named.find(is_wrong).map(String::as_str)
     }
 }
 

@@ -25,7 +25,7 @@ pub use error::{CallError, PluginError};
 pub use host::{Cabinet, Entity, LookupError, Retrieve, Secrets, State, StateError};
 pub use limits::Limits;
 pub use manifest::Manifest;
-pub use registry::{Plugins, Slot, Surroundings, Use, Writable};
+pub use registry::{Plugins, Slot, Surroundings, Trial, Use, Writable};
 pub use session::{Held, Session};
 pub use solo::{Solo, World};
 pub use version::Version;

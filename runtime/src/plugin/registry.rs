@@ -9,6 +9,7 @@ use super::host::{Retrieve, Secrets, Services, State};
 use super::version::Version;
 use crate::outbound::{Client, Transport};
 use crate::telemetry::Metrics;
+use futures::future::BoxFuture;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -49,9 +50,24 @@ pub struct Writable {
     pub versions: Vec<u32>,
 }
 
+/// Looks at a new version of a plugin before any event sees it.
+pub trait Trial: Send + Sync {
+    /// Whether `version` may work as `plugin` in `pipeline`.
+    ///
+    /// # Errors
+    /// Why it may not.
+    fn attempt<'a>(
+        &'a self,
+        plugin: &'a str,
+        pipeline: &'a str,
+        version: &'a Arc<Version>,
+    ) -> BoxFuture<'a, Result<(), PluginError>>;
+}
+
 /// Every plugin that a pipeline uses.
 pub struct Plugins {
     engine: Engine,
+    trial: Option<Arc<dyn Trial>>,
     installed: BTreeMap<String, Installed>,
 }
 
@@ -96,10 +112,28 @@ impl Plugins {
         if problems.is_empty() {
             return Ok(Self {
                 engine: engine.clone(),
+                trial: None,
                 installed,
             });
         }
         Err(problems)
+    }
+
+    /// The same, where what takes over has to pass `trial` first.
+    #[must_use]
+    pub fn on_trial(self, trial: Arc<dyn Trial>) -> Self {
+        Self {
+            trial: Some(trial),
+            ..self
+        }
+    }
+
+    /// Every plugin at work: its name, its pipeline, its version.
+    pub fn at_work(&self) -> impl Iterator<Item = (&str, &str, Arc<Version>)> {
+        self.installed.iter().flat_map(|(name, plugin)| {
+            let slots = plugin.slots.iter();
+            slots.map(move |(pipeline, slot)| (name.as_str(), pipeline.as_str(), slot.active()))
+        })
     }
 
     /// The place of `plugin` in `pipeline`.
@@ -145,7 +179,13 @@ impl Plugins {
         check(&plugin.config, &component)?;
         let mut prepared = Vec::with_capacity(plugin.slots.len());
         for slot in plugin.slots.values() {
-            prepared.push((slot, slot.prepare(&self.engine, &component).await?));
+            let version = slot.prepare(&self.engine, &component).await?;
+            if let Some(trial) = &self.trial {
+                trial
+                    .attempt(name, &slot.services.pipeline, &version)
+                    .await?;
+            }
+            prepared.push((slot, version));
         }
         for (slot, version) in prepared {
             *slot.active.write() = version;
@@ -199,6 +239,7 @@ impl Slot {
             http: Arc::new(client),
             state: used.state.clone(),
             metrics: surroundings.metrics.clone(),
+            manifest: Arc::default(),
         });
         let settings = serde_json::Value::Object(config.settings.clone()).to_string();
         check_targets(&config.name, used, component)?;
@@ -321,8 +362,8 @@ fn check_versions(plugin: &str, used: &Use, component: &Component) -> Result<(),
         }
         return Err(refused(format!(
             "it writes version {} of the contract of target `{target}`, which serves version {}: \
-             build it for that one and name it in its manifest, as in `{target}@{}`, or give the \
-             target the contract of the version that it writes",
+             build it for that one and name it in its manifest, as in `{target}@{}`, or let the \
+             target serve the version that it writes, under `versions`",
             listed(&written),
             listed(versions),
             listed(versions)

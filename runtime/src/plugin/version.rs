@@ -35,6 +35,11 @@ impl Version {
         services: Arc<Services>,
         settings: String,
     ) -> Result<Self, PluginError> {
+        // The slot outlives the component, and what that says of itself.
+        let services = Arc::new(Services {
+            manifest: Arc::new(component.manifest().clone()),
+            ..services.as_ref().clone()
+        });
         let n_instances = usize::try_from(services.limits.instances).unwrap_or(usize::MAX);
         let version = Self {
             engine: engine.clone(),

@@ -4,7 +4,7 @@ use super::breaker::BreakerPolicy;
 use super::promise::JOINED;
 use super::template::SubjectTemplate;
 use super::{http, postgres};
-use crate::contract::Contract;
+use crate::contract::{Beside, Contract};
 use crate::provision::{Create, Provision};
 use crate::rate::Rate;
 use std::sync::Arc;
@@ -29,6 +29,8 @@ pub struct Config {
     pub breaker: Option<BreakerPolicy>,
     /// What it takes and gives; none: nothing is said.
     pub contract: Option<Arc<Contract>>,
+    /// Other versions of that, which it serves by way of adapters.
+    pub versions: Vec<Beside>,
     /// The target of kind subject on which its changes are published; none: nowhere.
     pub feed: Option<String>,
 }

@@ -8,10 +8,10 @@ mod undo;
 
 use super::answer::of_publish_to;
 use super::holder::Holder;
-use super::merge::merge;
 use super::{Answer, Cause, Config, Found, ReadError};
 use crate::event::{
-    Effect, KeyAlphabet, Operation, OrderingKey, Precondition, encode_hash, escape_key, reserved,
+    Effect, KeyAlphabet, Operation, OrderingKey, Precondition, encode_hash, escape_key, merge,
+    reserved,
 };
 use crate::provision::Provision;
 use async_nats::HeaderMap;

@@ -1,7 +1,7 @@
 //! What a target would hold, told without changing anything.
 
-use super::merge::merge;
 use super::{Opened, ReadError, Target};
+use crate::event::merge;
 use bytes::Bytes;
 use serde_json::Value;
 

@@ -162,6 +162,7 @@ mod tests {
                 subject: None,
                 in_flight: 2,
             }],
+            contracts: Vec::new(),
         }
     }
 

@@ -42,7 +42,8 @@ pub enum LookupError {
 
 /// Reads entities of target modules. The host hands one in, so that plugins know no target.
 pub trait Retrieve: Send + Sync {
-    /// The entity at `key`, or `None` when there is none.
+    /// The entity at `key`, or `None` when there is none. `target` may name the version of its contract in
+    /// which it is meant, as in `crm@1`.
     fn retrieve<'a>(
         &'a self,
         target: &'a str,
@@ -51,7 +52,7 @@ pub trait Retrieve: Send + Sync {
     ) -> BoxFuture<'a, Result<Option<Entity>, LookupError>>;
 }
 
-/// Target, kind of entity, and key.
+/// Target, with the version that is read where the plugin names one, kind of entity, and key.
 type Place = (String, Option<String>, String);
 
 /// What the plugins have looked up in one attempt at an event.
@@ -142,7 +143,8 @@ impl HostState {
         if key.is_empty() {
             return Err(Error::Invalid("the key is empty".to_owned()));
         }
-        Ok((target, entity, key))
+        let named = self.services.manifest.reads(&target).map(str::to_owned);
+        Ok((named.unwrap_or(target), entity, key))
     }
 
     /// Reads what was not read before, several at once; the first fault ends it.
@@ -197,6 +199,7 @@ impl HostState {
 
 impl super::Services {
     fn lookup(&self, (target, ..): &Place) -> Arc<crate::telemetry::LookupMetrics> {
+        let target = target.split('@').next().unwrap_or(target);
         self.metrics.lookup(&self.pipeline, target)
     }
 }

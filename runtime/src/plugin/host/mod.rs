@@ -12,6 +12,7 @@ use super::bindings::{self, types::Error};
 use super::capability::Grants;
 use super::instance::HostState;
 use super::limits::Limits;
+use super::manifest::Manifest;
 use crate::outbound::Client;
 use crate::telemetry::Metrics;
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub(super) use state::Overlay;
 pub use state::{Cabinet, State, StateError};
 
 /// What the instances of one plugin in one pipeline share.
+#[derive(Clone)]
 pub(crate) struct Services {
     /// The plugin's name in the configuration.
     pub(crate) plugin: String,
@@ -39,6 +41,8 @@ pub(crate) struct Services {
     pub(crate) http: Arc<Client>,
     pub(crate) state: Option<State>,
     pub(crate) metrics: Arc<Metrics>,
+    /// What the component says of itself.
+    pub(crate) manifest: Arc<Manifest>,
 }
 
 impl Services {
@@ -55,6 +59,7 @@ impl Services {
             retrieve: None,
             state: None,
             metrics: Arc::new(Metrics::new()),
+            manifest: Arc::default(),
         }
     }
 }

@@ -1,8 +1,7 @@
 //! An entity as it was before an effect, and what the effect makes of it.
 
-use crate::event::{Effect, Headers, Operation, Precondition, reserved};
+use crate::event::{Effect, Headers, Operation, Precondition, merge, reserved};
 use crate::target;
-use crate::target::merge::merge;
 use bytes::Bytes;
 use serde_json::Value;
 

@@ -169,7 +169,7 @@ mod tests {
         fn merging_texts_is_merging_values(target in json(), patch in json()) {
             let merged = merge(&target.to_string(), &patch.to_string());
             let mut expected = target;
-            crate::target::merge::merge(&mut expected, patch);
+            crate::event::merge(&mut expected, patch);
             prop_assert_eq!(serde_json::from_str::<Value>(&merged).unwrap(), expected);
         }
     }
