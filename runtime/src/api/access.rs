@@ -1,31 +1,57 @@
 //! Who asks, and what they may.
 
+mod guest;
+
+pub(super) use guest::Guest;
+
 use super::config::{Bearer, Hash, Token};
 use crate::contract::Verb;
 use hyper::{HeaderMap, header};
+use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
 
-/// Who shows a request's token, if it is one of `tokens`.
-///
-/// How long it takes says nothing about any of them: all are compared, and hashes are what is
-/// compared.
-pub(super) fn bearer<'a>(tokens: &'a [Token], headers: &HeaderMap) -> Option<&'a Bearer> {
+/// Where whoever asks shows a token.
+pub(super) struct Door {
+    tokens: Vec<(Hash, Arc<Guest>)>,
+}
+
+impl Door {
+    /// A door for whoever shows one of `tokens`.
+    pub(super) fn new(tokens: Vec<Token>) -> Self {
+        let known = |token: Token| (token.hash, Arc::new(Guest::new(token.bearer)));
+        Self {
+            tokens: tokens.into_iter().map(known).collect(),
+        }
+    }
+
+    /// Who shows a request's token, if it is a known one.
+    pub(super) fn admit(&self, headers: &HeaderMap) -> Option<Arc<Guest>> {
+        let token = shown(headers)?;
+        self.known(token)
+    }
+
+    /// How long it takes says nothing about any of the tokens: all are compared, and hashes are what is compared.
+    fn known(&self, token: &[u8]) -> Option<Arc<Guest>> {
+        let shown = Hash::of(token);
+        let mut found = None;
+        for (known, guest) in &self.tokens {
+            if bool::from(known.0.ct_eq(&shown.0)) {
+                found = Some(guest);
+            }
+        }
+        found.cloned()
+    }
+}
+
+/// The token that a request shows.
+fn shown(headers: &HeaderMap) -> Option<&[u8]> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else {
         return None;
     };
     let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
-    if !scheme.eq_ignore_ascii_case(b"Bearer ") {
-        return None;
-    }
-    let shown = Hash::of(token.trim_ascii());
-    let mut found = None;
-    for known in tokens {
-        if bool::from(known.hash.0.ct_eq(&shown.0)) {
-            found = Some(&known.bearer);
-        }
-    }
-    found
+    let is_bearer = scheme.eq_ignore_ascii_case(b"Bearer ");
+    is_bearer.then(|| token.trim_ascii())
 }
 
 impl Bearer {
@@ -49,6 +75,7 @@ mod tests {
             bearer: Bearer {
                 name: name.to_owned(),
                 scopes: vec![scope.parse().unwrap()],
+                rate: None,
             },
         };
         vec![
@@ -64,7 +91,8 @@ mod tests {
         for value in values {
             headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
-        bearer(&tokens(), &headers).map(|bearer| bearer.name.clone())
+        let guest = Door::new(tokens()).admit(&headers)?;
+        Some(guest.bearer.name.clone())
     }
 
     #[test]

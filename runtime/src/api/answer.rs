@@ -1,8 +1,8 @@
 //! From a request to its answer.
 
-use super::access;
+use super::access::{Door, Guest};
 use super::batch;
-use super::config::{Bearer, Token};
+use super::config::Bearer;
 use super::etag;
 use super::list;
 use super::mask::Mask;
@@ -133,7 +133,7 @@ pub struct Modules {
 
 /// Answers requests, wherever they come from.
 pub(super) struct Desk {
-    tokens: Vec<Token>,
+    pub(super) door: Door,
     pub(super) modules: Modules,
     pub(super) uses: Arc<Uses>,
     turns: Semaphore,
@@ -164,9 +164,9 @@ const OF_ONE: &[(Verb, &str)] = &[
 const OF_ALL: &[(Verb, &str)] = &[(Verb::Retrieve, "GET, HEAD"), (Verb::Append, "POST")];
 
 impl Desk {
-    pub(super) fn new(tokens: Vec<Token>, modules: Modules) -> Self {
+    pub(super) fn new(door: Door, modules: Modules) -> Self {
         Self {
-            tokens,
+            door,
             modules,
             uses: Arc::default(),
             turns: Semaphore::new(AT_ONCE),
@@ -179,8 +179,8 @@ impl Desk {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (parts, body) = request.into_parts();
-        match access::bearer(&self.tokens, &parts.headers) {
-            Some(bearer) => self.answer_to(bearer, &parts, body).await,
+        match self.door.admit(&parts.headers) {
+            Some(guest) => self.answer_to(&guest, &parts, body).await,
             None => {
                 let advice = "send one that the configuration knows: Authorization: Bearer TOKEN";
                 Problem::new(Trouble::Unauthorized, advice).into_reply()
@@ -189,12 +189,16 @@ impl Desk {
     }
 
     /// Answers somebody who was let in.
-    pub(super) async fn answer_to<B>(&self, bearer: &Bearer, parts: &Parts, body: B) -> Reply
+    pub(super) async fn answer_to<B>(&self, guest: &Guest, parts: &Parts, body: B) -> Reply
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let answered = self.attempt(bearer, parts, body).await;
+        let bearer = &guest.bearer;
+        let answered = match guest.take_turn() {
+            Ok(()) => self.attempt(bearer, parts, body).await,
+            Err(problem) => Err(problem),
+        };
         let mut reply = answered.unwrap_or_else(Problem::into_reply);
         self.modules.note_retirement(parts, &mut reply);
         let (method, path, status) = (&parts.method, parts.uri.path(), reply.status());
@@ -267,7 +271,8 @@ impl Desk {
         let target = &place.target;
         if !bearer.permits(target, verb) {
             let fault = format!(
-                "`{}` has no scope `{target}:{}`: add it where the API is configured",
+                "`{}` has no scope `{target}:{}`: add it where the API is configured, or ask for a \
+                 token that has it",
                 bearer.name,
                 verb.as_str()
             );

@@ -1,5 +1,6 @@
 //! Requests and their answers, over entities in memory.
 
+use super::access::Door;
 use super::answer::{Contracts, Desk, Modules, Nobody, Read};
 use super::batch::MOST;
 use super::body::LARGEST;
@@ -14,6 +15,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, StatusCode};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A target that holds `a`, `b/c` and `text`, and is away for `away`.
 struct Shelf;
@@ -100,12 +102,14 @@ fn desk() -> Desk {
         bearer: Bearer {
             name: name.to_owned(),
             scopes: scopes.iter().map(|scope| scope.parse().unwrap()).collect(),
+            rate: (name == "slow").then(|| "2/m burst 2".parse().unwrap()),
         },
     };
     let tokens = vec![
         token("crm", &["crm:retrieve"]),
         token("all", &["*:retrieve"]),
         token("none", &[]),
+        token("slow", &["crm:retrieve"]),
     ];
     let modules = Modules {
         contracts: Contracts::from(targets),
@@ -113,7 +117,7 @@ fn desk() -> Desk {
         source: Arc::new(Shelf),
         changes: Arc::new(Nobody),
     };
-    Desk::new(tokens, modules)
+    Desk::new(Door::new(tokens), modules)
 }
 
 fn request(method: &str, uri: &str, token: &str, body: &str) -> Request<Full<Bytes>> {
@@ -189,6 +193,31 @@ async fn who_has_it_already_is_told_so() {
     let reply = desk().answer(ask("\"7\"", "/v2/crm/plain%20note/a")).await;
     assert_eq!(reply.status(), StatusCode::OK);
     assert!(!reply.headers().contains_key("etag"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_too_often_is_told_when_to_ask_again() {
+    let desk = desk();
+    let ask = async |token: &str| {
+        let request = request("GET", "/v2/crm/customer/a", token, "");
+        desk.answer(request).await
+    };
+    assert_eq!(ask("slow").await.status(), StatusCode::OK);
+    assert_eq!(ask("slow").await.status(), StatusCode::OK);
+    tokio::time::advance(Duration::from_millis(500)).await;
+    let reply = ask("slow").await;
+    assert_eq!(reply.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(reply.headers()["retry-after"], "30");
+    let problem = body_of(reply).await;
+    let kind = problem["type"].as_str().unwrap();
+    assert!(kind.ends_with("#rate-limited"), "{problem}");
+    // Another token has a limit of its own, or none.
+    for _ in 0..100 {
+        assert_eq!(ask("crm").await.status(), StatusCode::OK);
+    }
+    tokio::time::advance(Duration::from_secs(30)).await;
+    assert_eq!(ask("slow").await.status(), StatusCode::OK);
+    assert_eq!(ask("slow").await.status(), 429);
 }
 
 /// Method, path, token; what comes of it: the status, and the name of the problem.

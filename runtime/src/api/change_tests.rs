@@ -1,5 +1,6 @@
 //! Changes and their answers, over one entity in memory and somebody who makes changes as told.
 
+use super::access::Door;
 use super::answer::{Change, Contracts, Desk, Modules, Read};
 use super::config::{Bearer, Hash, Token};
 use super::reply::Reply;
@@ -109,6 +110,7 @@ impl Lab {
             bearer: Bearer {
                 name: name.to_owned(),
                 scopes: vec![scope.parse().unwrap()],
+                rate: None,
             },
         };
         let hand = Arc::new(hand);
@@ -123,7 +125,7 @@ impl Lab {
             token("writer", "crm:write"),
             token("reader", "crm:retrieve"),
         ];
-        let desk = Desk::new(tokens, modules);
+        let desk = Desk::new(Door::new(tokens), modules);
         Self { desk, hand }
     }
 

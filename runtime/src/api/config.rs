@@ -1,6 +1,7 @@
 //! What is asked of the API: where it listens, and whom it lets in.
 
 use crate::contract::Verb;
+use crate::rate::Rate;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::net::SocketAddr;
@@ -88,6 +89,8 @@ pub struct Bearer {
     pub name: String,
     /// What they may do.
     pub scopes: Vec<Scope>,
+    /// How often they may ask; none: as often as they like.
+    pub rate: Option<Rate>,
 }
 
 /// SHA-256 of a token.

@@ -81,7 +81,7 @@ pub(super) fn document(modules: &Modules, permitted: impl Fn(&str, Verb) -> bool
         "security": [{ "token": [] }],
         "paths": paths,
         "components": {
-            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+            "securitySchemes": { "token": security() },
             "schemas": schemas,
             "parameters": parameters(),
             "responses": responses(),
@@ -339,6 +339,15 @@ impl Described<'_> {
     }
 }
 
+fn security() -> Value {
+    json!({
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A token that the configuration knows, or a JWT of the issuer that it names.",
+    })
+}
+
 /// Several changes at once.
 fn transactions() -> Value {
     let text = json!({ "type": "string" });
@@ -398,7 +407,8 @@ fn problems(statuses: &[u16]) -> Map<String, Value> {
         let problem = reference("/components/responses", &name);
         (name, problem)
     };
-    statuses.iter().map(of).collect()
+    // Whatever is asked may be asked too often.
+    statuses.iter().chain(&[429]).map(of).collect()
 }
 
 fn parameters() -> Value {
@@ -456,9 +466,11 @@ fn responses() -> Value {
             "description": titles.join(". "),
             "content": { problem::MEDIA_TYPE: { "schema": shape() } },
         });
-        if let (Some(response), Trouble::Busy | Trouble::Unavailable | Trouble::UnknownOutcome) =
-            (response.as_object_mut(), trouble)
-        {
+        let is_passing = matches!(
+            trouble,
+            Trouble::RateLimited | Trouble::Busy | Trouble::Unavailable | Trouble::UnknownOutcome
+        );
+        if let (Some(response), true) = (response.as_object_mut(), is_passing) {
             let seconds = json!({ "Retry-After": { "schema": { "type": "integer" } } });
             response.insert("headers".to_owned(), seconds);
         }

@@ -4,6 +4,7 @@ use super::reply::{self, Reply};
 use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
 use serde_json::json;
+use std::time::Duration;
 
 /// Where each type of problem is described, under its name.
 const DESCRIBED: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/api.md#");
@@ -36,6 +37,7 @@ pub(super) enum Trouble {
     Refused,
     KeyReused,
     PreconditionRequired,
+    RateLimited,
     Busy,
     Unavailable,
     UnknownOutcome,
@@ -44,12 +46,12 @@ pub(super) enum Trouble {
 use Trouble::{
     BadRequest, Busy, Conflict, Forbidden, KeyReused, MethodNotAllowed, NoFields, NoSuchKey,
     NotFound, NotInContract, NotReadable, OperationNotAllowed, PreconditionFailed,
-    PreconditionRequired, Refused, TooLarge, TooSlow, Unauthorized, Unavailable, UnknownEntity,
-    UnknownOutcome, UnknownTarget, UnknownVersion, WrongMediaType,
+    PreconditionRequired, RateLimited, Refused, TooLarge, TooSlow, Unauthorized, Unavailable,
+    UnknownEntity, UnknownOutcome, UnknownTarget, UnknownVersion, WrongMediaType,
 };
 
 /// Each with its status, the name in its `type`, and its title.
-pub(super) const ALL: [(Trouble, StatusCode, &str, &str); 24] = [
+pub(super) const ALL: [(Trouble, StatusCode, &str, &str); 25] = [
     (
         BadRequest,
         StatusCode::BAD_REQUEST,
@@ -177,6 +179,12 @@ pub(super) const ALL: [(Trouble, StatusCode, &str, &str); 24] = [
         "The change has to say what it rests on",
     ),
     (
+        RateLimited,
+        StatusCode::TOO_MANY_REQUESTS,
+        "rate-limited",
+        "The token asks too often",
+    ),
+    (
         Busy,
         StatusCode::SERVICE_UNAVAILABLE,
         "busy",
@@ -204,6 +212,8 @@ pub(super) struct Problem {
     detail: String,
     /// The methods that are served instead.
     allow: Option<String>,
+    /// How long it is until it makes sense to ask again, where that is known.
+    wait: Option<Duration>,
 }
 
 impl Problem {
@@ -212,6 +222,15 @@ impl Problem {
             trouble,
             detail: detail.into(),
             allow: None,
+            wait: None,
+        }
+    }
+
+    /// The bearer asks too often, and may ask again after `wait`.
+    pub(super) fn of_rate(detail: impl Into<String>, wait: Duration) -> Self {
+        Self {
+            wait: Some(wait),
+            ..Self::new(RateLimited, detail)
         }
     }
 
@@ -264,6 +283,11 @@ impl Problem {
         if status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        if let Some(wait) = self.wait {
+            let seconds = wait.as_millis().div_ceil(1_000).max(1);
+            let seconds = HeaderValue::from_str(&seconds.to_string());
+            headers.insert(header::RETRY_AFTER, seconds.unwrap_or(AGAIN_AFTER));
         }
         if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT].contains(&status) {
             headers.insert(header::RETRY_AFTER, AGAIN_AFTER);

@@ -1,5 +1,6 @@
 //! The network: who is listened to, for how long, and how it ends.
 
+use super::access::Door;
 use super::answer::{Desk, Modules};
 use super::config::{self, Config};
 use super::service::Endpoints;
@@ -63,7 +64,7 @@ impl Server {
         Ok(Self {
             address: listener.local_addr().map_err(error)?,
             listener,
-            desk: Arc::new(Desk::new(config.tokens, modules)),
+            desk: Arc::new(Desk::new(Door::new(config.tokens), modules)),
             service: config.service,
         })
     }

@@ -3,8 +3,9 @@
 //! An endpoint is one verb of one kind of entity. What it is asked becomes the request that HTTP would bring, and
 //! goes to the same desk.
 
+use super::access::Guest;
 use super::answer::Desk;
-use super::config::{self, Bearer};
+use super::config;
 use super::openapi::segment;
 use super::path::{TRANSACTIONS, UNNAMED};
 use super::reply::Reply;
@@ -103,11 +104,13 @@ impl Endpoints {
         let group = service.group(&self.settings.prefix);
         let endpoints = self.endpoints();
         let n_endpoints = endpoints.len();
+        // One for all endpoints, as there is one limit for them.
+        let guest = Arc::new(Guest::new(self.settings.bearer.clone()));
         for does in endpoints {
             let builder = group.endpoint_builder().name(&does.name);
             let endpoint = builder.add(&does.subject).await?;
-            let bearer = Arc::new(self.settings.bearer.clone());
-            let answering = answer_all(endpoint, does, (self.desk.clone(), bearer), tasks.clone());
+            let asked = (self.desk.clone(), guest.clone());
+            let answering = answer_all(endpoint, does, asked, tasks.clone());
             let until = shutdown.clone();
             tasks.spawn(async move {
                 tokio::select! {
@@ -187,17 +190,17 @@ fn plain(name: &str) -> String {
 async fn answer_all(
     mut endpoint: Endpoint,
     does: Does,
-    (desk, bearer): (Arc<Desk>, Arc<Bearer>),
+    (desk, guest): (Arc<Desk>, Arc<Guest>),
     tasks: Tasks,
 ) {
     let does = Arc::new(does);
     while let Some(request) = endpoint.next().await {
-        let (does, desk, bearer) = (does.clone(), desk.clone(), bearer.clone());
+        let (does, desk, guest) = (does.clone(), desk.clone(), guest.clone());
         tasks.spawn(async move {
             let (answer, headers) = match does.request(&request.message) {
                 Ok(asked) => {
                     let (parts, body) = asked.into_parts();
-                    told(desk.answer_to(&bearer, &parts, body).await).await
+                    told(desk.answer_to(&guest, &parts, body).await).await
                 }
                 Err(fault) => (Err(failure(400, &fault)), HeaderMap::new()),
             };
@@ -331,6 +334,7 @@ async fn told(reply: Reply) -> (Result<Bytes, service::error::Error>, HeaderMap)
         "etag",
         "content-type",
         "idempotent-replayed",
+        "retry-after",
         "deprecation",
         "sunset",
     ] {

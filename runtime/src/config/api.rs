@@ -49,10 +49,11 @@ fn read_token(name: &str, entry: &Entry<'_>, known: &Names) -> Option<Token> {
     let section = entry.section(&keys::TOKEN)?;
     let advice = "write the SHA-256 of the token, 64 hexadecimal digits";
     let hash = section.require("sha256", advice, Entry::parse::<Hash>);
+    let rate = section.read("rate_limit", Entry::parse);
     let scopes = read_scopes(&section, known)?;
     Some(Token {
         hash: hash?,
-        bearer: Bearer { name, scopes },
+        bearer: Bearer { name, scopes, rate },
     })
 }
 
@@ -66,11 +67,13 @@ fn read_service(entry: &Entry<'_>, known: &Names) -> Option<OverNats> {
         Some(entry) => read_prefix(&entry)?,
         None => DEFAULT_PREFIX.to_owned(),
     };
+    let rate = section.read("rate_limit", Entry::parse);
     let scopes = read_scopes(&section, known)?;
     Some(OverNats {
         bearer: Bearer {
             name: format!("nats:{name}"),
             scopes,
+            rate,
         },
         name,
         prefix,

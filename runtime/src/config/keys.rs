@@ -163,13 +163,13 @@ pub(super) const API: Keys = Keys {
 
 pub(super) const SERVICE: Keys = Keys {
     section: "api.service",
-    known: &["name", "prefix", "scopes"],
+    known: &["name", "prefix", "scopes", "rate_limit"],
     later: &[],
 };
 
 pub(super) const TOKEN: Keys = Keys {
     section: "api.tokens.NAME",
-    known: &["sha256", "scopes"],
+    known: &["sha256", "scopes", "rate_limit"],
     later: &[],
 };
 
