@@ -1,11 +1,13 @@
 //! The API of the target modules over HTTP: entities are read as the targets hold them, and changed by
 //! transactions.
 
+mod access;
 mod changes;
 mod client;
 mod described;
 mod feed;
 mod killed;
+mod page;
 mod python;
 mod service;
 mod several;

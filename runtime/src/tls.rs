@@ -1,10 +1,10 @@
-//! Encrypted connections to others: whom we trust, and who we are.
+//! Encrypted connections: whom we trust, and who we are.
 
-use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ServerConfig};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,10 +30,8 @@ impl Tls {
         let (Some(cert), Some(key)) = (&self.cert, &self.key) else {
             return Ok(builder.with_no_client_auth());
         };
-        let private = PrivateKeyDer::from_pem_file(key)
-            .map_err(|error| format!("reading the key `{}`: {error}", key.display()))?;
         builder
-            .with_client_auth_cert(certificates(cert)?, private)
+            .with_client_auth_cert(certificates(cert)?, private(key)?)
             .map_err(|error| format!("using the certificate `{}`: {error}", cert.display()))
     }
 
@@ -52,6 +50,38 @@ impl Tls {
         }
         Ok(roots)
     }
+}
+
+/// Who we are to those who connect to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Our certificate, and those between it and an authority.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+impl Identity {
+    /// The same for rustls, speaking `protocol`.
+    pub(crate) fn server(&self, protocol: &[u8]) -> Result<ServerConfig, String> {
+        let provider = Arc::new(ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| format!("setting TLS up: {error}"))?
+            .with_no_client_auth()
+            .with_single_cert(certificates(&self.cert)?, private(&self.key)?)
+            .map_err(|error| {
+                let (cert, key) = (self.cert.display(), self.key.display());
+                format!("using the certificate `{cert}` with the key `{key}`: {error}")
+            })?;
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Ok(config)
+    }
+}
+
+fn private(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_file(file)
+        .map_err(|error| format!("reading the key `{}`: {error}", file.display()))
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

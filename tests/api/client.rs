@@ -1,12 +1,17 @@
 //! A client of the API that sends just what it is told.
 
 use super::TOKEN;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 /// What came back.
 #[derive(Debug)]
@@ -102,4 +107,53 @@ pub(super) async fn ask(
     body: &str,
 ) -> Answer {
     try_ask(address, line, headers, body).await.unwrap()
+}
+
+/// A client that encrypts what it sends.
+pub(super) struct Encrypted {
+    address: SocketAddr,
+    connector: TlsConnector,
+}
+
+impl Encrypted {
+    /// It trusts this certificate, in PEM, of `localhost`.
+    pub(super) fn new(address: SocketAddr, certificate: &str) -> Self {
+        let mut roots = RootCertStore::empty();
+        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes());
+        roots.add(certificate.unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = TlsConnector::from(Arc::new(config));
+        Self { address, connector }
+    }
+
+    /// Asks for `line` with this token.
+    pub(super) async fn ask(
+        &self,
+        token: &str,
+        line: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let (method, path) = line.split_once(' ').unwrap();
+        let mut more = format!(
+            "Content-Length: {}\r\nContent-Type: application/json\r\n",
+            body.len()
+        );
+        for (name, value) in headers {
+            more += &format!("{name}: {value}\r\n");
+        }
+        let lines = lines(method, path, &more).replace(TOKEN, token);
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut stream = self.connector.connect(name, stream).await.unwrap();
+        stream.write_all((lines + body).as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.unwrap();
+        answer(bytes)
+    }
 }

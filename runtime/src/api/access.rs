@@ -1,33 +1,51 @@
 //! Who asks, and what they may.
 
 mod guest;
+mod jwt;
+mod keys;
+mod signature;
 
 pub(super) use guest::Guest;
+pub(super) use jwt::Issuer;
+pub(super) use keys::Keys;
 
 use super::config::{Bearer, Hash, Token};
 use crate::contract::Verb;
 use hyper::{HeaderMap, header};
 use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
+use tracing::debug;
 
 /// Where whoever asks shows a token.
 pub(super) struct Door {
     tokens: Vec<(Hash, Arc<Guest>)>,
+    issuer: Option<Issuer>,
 }
 
 impl Door {
-    /// A door for whoever shows one of `tokens`.
-    pub(super) fn new(tokens: Vec<Token>) -> Self {
+    /// A door for whoever shows one of `tokens`, or one of the issuer.
+    pub(super) fn new(tokens: Vec<Token>, issuer: Option<Issuer>) -> Self {
         let known = |token: Token| (token.hash, Arc::new(Guest::new(token.bearer)));
         Self {
             tokens: tokens.into_iter().map(known).collect(),
+            issuer,
         }
     }
 
     /// Who shows a request's token, if it is a known one.
     pub(super) fn admit(&self, headers: &HeaderMap) -> Option<Arc<Guest>> {
         let token = shown(headers)?;
-        self.known(token)
+        if let Some(guest) = self.known(token) {
+            return Some(guest);
+        }
+        let issuer = self.issuer.as_ref().filter(|_| Issuer::is_meant(token))?;
+        match issuer.admit(token) {
+            Ok(guest) => Some(Arc::new(guest)),
+            Err(fault) => {
+                debug!(fault, "a JWT is not let in");
+                None
+            }
+        }
     }
 
     /// How long it takes says nothing about any of the tokens: all are compared, and hashes are what is compared.
@@ -91,7 +109,7 @@ mod tests {
         for value in values {
             headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
-        let guest = Door::new(tokens()).admit(&headers)?;
+        let guest = Door::new(tokens(), None).admit(&headers)?;
         Some(guest.bearer.name.clone())
     }
 

@@ -7,6 +7,7 @@ use super::etag;
 use super::list;
 use super::mask::Mask;
 use super::openapi;
+use super::page;
 use super::path::{self, Path, Place};
 use super::problem::{Problem, Trouble};
 use super::reply::{self, Reply};
@@ -179,6 +180,9 @@ impl Desk {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (parts, body) = request.into_parts();
+        if let Some(reply) = page::answer(&parts) {
+            return reply;
+        }
         match self.door.admit(&parts.headers) {
             Some(guest) => self.answer_to(&guest, &parts, body).await,
             None => {
@@ -424,7 +428,11 @@ pub(super) fn json(value: &Value) -> Reply {
     reply::of(StatusCode::OK, "application/json", value.to_string().into())
 }
 
-fn check_method(parts: &Parts, served: &[Method], allow: &'static str) -> Result<(), Problem> {
+pub(super) fn check_method(
+    parts: &Parts,
+    served: &[Method],
+    allow: &'static str,
+) -> Result<(), Problem> {
     match served.contains(&parts.method) {
         true => Ok(()),
         false => Err(Problem::of_method(allow)),

@@ -117,7 +117,7 @@ fn desk() -> Desk {
         source: Arc::new(Shelf),
         changes: Arc::new(Nobody),
     };
-    Desk::new(Door::new(tokens), modules)
+    Desk::new(Door::new(tokens, None), modules)
 }
 
 fn request(method: &str, uri: &str, token: &str, body: &str) -> Request<Full<Bytes>> {

@@ -125,7 +125,7 @@ impl Lab {
             token("writer", "crm:write"),
             token("reader", "crm:retrieve"),
         ];
-        let desk = Desk::new(Door::new(tokens), modules);
+        let desk = Desk::new(Door::new(tokens, None), modules);
         Self { desk, hand }
     }
 

@@ -2,9 +2,11 @@
 
 use crate::contract::Verb;
 use crate::rate::Rate;
+use crate::tls::Identity;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Where the API listens where nothing else is said.
@@ -15,8 +17,12 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 pub struct Config {
     /// Where it listens.
     pub listen: Listen,
+    /// Who it is to those who connect; none: nothing is encrypted.
+    pub tls: Option<Identity>,
     /// Who is let in.
     pub tokens: Vec<Token>,
+    /// Who else is let in: whoever an issuer says.
+    pub jwt: Option<Jwt>,
     /// How it is reached over NATS; none: not.
     pub service: Option<OverNats>,
 }
@@ -32,18 +38,34 @@ pub struct OverNats {
     pub bearer: Bearer,
 }
 
+/// An issuer of tokens (RFC 7519).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jwt {
+    /// The file with its public keys, a JWK Set (RFC 7517).
+    pub keys: PathBuf,
+    /// What it is called.
+    pub issuer: String,
+    /// What we are called.
+    pub audience: String,
+    /// What its tokens permit at most.
+    pub scopes: Vec<Scope>,
+    /// How often each bearer may ask; none: as often as they like.
+    pub rate: Option<Rate>,
+}
+
 impl Config {
     /// Whether anybody may change anything.
     #[must_use]
     pub fn permits_changes(&self) -> bool {
         let tokens = self.tokens.iter().map(|token| &token.bearer);
         let service = self.service.iter().map(|service| &service.bearer);
-        let mut scopes = tokens.chain(service).flat_map(|bearer| &bearer.scopes);
+        let scopes = tokens.chain(service).flat_map(|bearer| &bearer.scopes);
+        let mut scopes = scopes.chain(self.jwt.iter().flat_map(|jwt| &jwt.scopes));
         scopes.any(|scope| scope.permits != Permitted::One(Verb::Retrieve))
     }
 }
 
-/// An address of this machine alone.
+/// Where the API listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen(SocketAddr);
 
@@ -51,25 +73,30 @@ impl Listen {
     pub(super) fn address(self) -> SocketAddr {
         self.0
     }
+
+    /// Whether only this machine reaches it.
+    #[must_use]
+    pub fn is_local(self) -> bool {
+        self.0.ip().is_loopback()
+    }
 }
 
 impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let address: SocketAddr = text.parse().map_err(|_| {
+        let address = text.parse().map_err(|_| {
             format!(
                 "`{text}` is no address: write an IP address and a port, as in \"{DEFAULT_LISTEN}\""
             )
         })?;
-        if !address.ip().is_loopback() {
-            return Err(format!(
-                "`{text}` can be reached from other machines, and without TLS, which the API does \
-                 not have yet, tokens would be sent in the open: write 127.0.0.1 or [::1], and let a \
-                 proxy with TLS stand before it"
-            ));
-        }
         Ok(Self(address))
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -169,6 +196,17 @@ impl Permitted {
         }
     }
 
+    /// What both permit.
+    fn and(self, other: Self) -> Option<Self> {
+        match (self, other) {
+            (Self::All, both) | (both, Self::All) => Some(both),
+            (Self::Changes, Self::Changes) => Some(Self::Changes),
+            (several, Self::One(verb)) | (Self::One(verb), several) => {
+                several.includes(verb).then_some(Self::One(verb))
+            }
+        }
+    }
+
     fn read(text: &str) -> Option<Self> {
         match text {
             "write" => Some(Self::Changes),
@@ -183,6 +221,18 @@ impl Permitted {
             Self::Changes => "write",
             Self::All => "*",
         }
+    }
+}
+
+impl Scope {
+    /// What both permit.
+    pub(super) fn and(&self, other: &Self) -> Option<Self> {
+        let target = match (&self.target, &other.target) {
+            (Some(one), Some(other)) if one != other => return None,
+            (one, other) => one.as_ref().or(other.as_ref()).cloned(),
+        };
+        let permits = self.permits.and(other.permits)?;
+        Some(Self { target, permits })
     }
 }
 
@@ -221,9 +271,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_is_listened_to() {
-        for sound in ["127.0.0.1:8080", "127.9.9.9:0", "[::1]:80"] {
-            assert!(sound.parse::<Listen>().is_ok(), "{sound}");
+    fn an_address_says_who_reaches_it() {
+        for local in ["127.0.0.1:8080", "127.9.9.9:0", "[::1]:80"] {
+            assert!(local.parse::<Listen>().unwrap().is_local(), "{local}");
         }
         for open in [
             "0.0.0.0:80",
@@ -231,12 +281,31 @@ mod tests {
             "10.0.0.1:80",
             "[::ffff:10.0.0.1]:80",
         ] {
-            let fault = open.parse::<Listen>().unwrap_err();
-            assert!(fault.contains("without TLS"), "{fault}");
+            assert!(!open.parse::<Listen>().unwrap().is_local(), "{open}");
         }
         for wrong in ["localhost:80", "127.0.0.1", "80"] {
             let fault = wrong.parse::<Listen>().unwrap_err();
             assert!(fault.contains("is no address"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn what_both_permit_is_what_each_permits() {
+        let scope = |text: &str| text.parse::<Scope>().unwrap();
+        for (one, other, both) in [
+            ("*:*", "crm:retrieve", Some("crm:retrieve")),
+            ("crm:*", "*:write", Some("crm:write")),
+            ("crm:write", "*:merge", Some("crm:merge")),
+            ("*:write", "crm:retrieve", None),
+            ("crm:merge", "crm:merge", Some("crm:merge")),
+            ("crm:merge", "crm:delete", None),
+            ("crm:*", "billing:*", None),
+            ("*:write", "*:write", Some("*:write")),
+        ] {
+            for (one, other) in [(one, other), (other, one)] {
+                let found = scope(one).and(&scope(other));
+                assert_eq!(found, both.map(scope), "{one}, {other}");
+            }
         }
     }
 

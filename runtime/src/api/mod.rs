@@ -12,11 +12,14 @@ mod change;
 mod condition;
 mod config;
 mod etag;
+mod files;
 mod list;
 mod mask;
 mod openapi;
+mod page;
 mod path;
 mod problem;
+mod renewed;
 mod reply;
 mod server;
 mod service;
@@ -28,9 +31,14 @@ mod version;
 mod answer_tests;
 #[cfg(test)]
 mod change_tests;
+#[cfg(test)]
+mod server_tests;
 
 pub use answer::{Change, Contracts, Modules, Nobody, Read};
-pub use config::{Bearer, Config, DEFAULT_LISTEN, Hash, Listen, OverNats, Permitted, Scope, Token};
+pub use config::{
+    Bearer, Config, DEFAULT_LISTEN, Hash, Jwt, Listen, OverNats, Permitted, Scope, Token,
+};
+pub use files::{FileError, check};
 pub use server::{BindError, Server};
 pub use service::Endpoints;
 pub use uses::{Use, Uses};

@@ -3,6 +3,7 @@
 use super::access::Door;
 use super::answer::{Desk, Modules};
 use super::config::{self, Config};
+use super::files::{FileError, Files};
 use super::service::Endpoints;
 use super::uses::Uses;
 use crate::shutdown::{Shutdown, Tasks};
@@ -14,8 +15,10 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
 /// How many connections there are at a time; more wait to be accepted.
@@ -24,8 +27,8 @@ const CONNECTIONS: usize = 256;
 const HEAD: usize = 16 * 1024;
 /// How many headers.
 const HEADERS: usize = 64;
-/// How long a head may take to come, and how long a connection may lie idle.
-const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long a head may take to come, and a handshake before it, and how long a connection may lie idle.
+pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
 /// After how long a connection is closed behind the request at work.
 const LIFETIME: Duration = Duration::from_secs(300);
 /// How long that request may still take.
@@ -35,13 +38,21 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the API cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the API cannot listen at {address}: {cause}: write another address as `api.listen`, or end what \
-     listens there"
-)]
-pub struct BindError {
-    address: SocketAddr,
-    cause: std::io::Error,
+pub enum BindError {
+    /// The address cannot be used.
+    #[error(
+        "the API cannot listen at {address}: {cause}: write another address as `api.listen`, or end what \
+         listens there"
+    )]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// A file cannot be used.
+    #[error("the API cannot be served: `{}`: {_0}", _0.key)]
+    File(#[from] FileError),
 }
 
 /// The API, which listens already and answers nobody yet.
@@ -49,6 +60,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     desk: Arc<Desk>,
+    files: Files,
     service: Option<config::OverNats>,
 }
 
@@ -59,12 +71,15 @@ impl Server {
     /// Where it cannot, and why.
     pub async fn bind(config: Config, modules: Modules) -> Result<Self, BindError> {
         let address = config.listen.address();
-        let error = |cause| BindError { address, cause };
+        let error = |cause| BindError::Address { address, cause };
+        let files = Files::open(&config)?;
+        let door = Door::new(config.tokens, files.issuer(config.jwt));
         let listener = TcpListener::bind(address).await.map_err(error)?;
         Ok(Self {
             address: listener.local_addr().map_err(error)?,
             listener,
-            desk: Arc::new(Desk::new(Door::new(config.tokens), modules)),
+            desk: Arc::new(Desk::new(door, modules)),
+            files,
             service: config.service,
         })
     }
@@ -93,7 +108,9 @@ impl Server {
 
     /// Answers until the shutdown begins. Requests at work then are answered first.
     pub async fn serve(self, tasks: Tasks, shutdown: Shutdown) {
-        info!(address = %self.address, "the API listens");
+        let is_encrypted = self.files.tls.is_some();
+        info!(address = %self.address, is_encrypted, "the API listens");
+        tasks.spawn(self.files.clone().follow(shutdown.clone()));
         let room = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let accepted = async {
@@ -106,8 +123,10 @@ impl Server {
             };
             match accepted {
                 (Ok(place), Ok((stream, _))) => {
-                    let desk = self.desk.clone();
-                    tasks.spawn(attend(stream, desk, shutdown.clone(), place));
+                    let tls = self.files.tls.as_ref().map(|tls| tls.now());
+                    let attended =
+                        attend((stream, tls), self.desk.clone(), shutdown.clone(), place);
+                    tasks.spawn(attended);
                 }
                 (_, Err(error)) => {
                     warn!(%error, "the API cannot accept a connection");
@@ -120,13 +139,32 @@ impl Server {
     }
 }
 
-/// Answers what comes over one connection.
+/// Answers what comes over one connection, encrypted or not.
 async fn attend(
-    stream: TcpStream,
+    (stream, tls): (TcpStream, Option<Arc<TlsAcceptor>>),
     desk: Arc<Desk>,
     shutdown: Shutdown,
     _place: OwnedSemaphorePermit,
 ) {
+    let Some(tls) = tls else {
+        return converse(stream, desk, shutdown).await;
+    };
+    let shaken = tokio::select! {
+        () = shutdown.begun() => return,
+        shaken = tokio::time::timeout(HEAD_TIME, tls.accept(stream)) => shaken,
+    };
+    match shaken {
+        Ok(Ok(stream)) => Box::pin(converse(stream, desk, shutdown)).await,
+        Ok(Err(error)) => debug!(%error, "a connection to the API was not encrypted"),
+        Err(_) => debug!("a connection to the API was not encrypted in time"),
+    }
+}
+
+/// Answers the requests of one connection.
+async fn converse<S>(stream: S, desk: Arc<Desk>, shutdown: Shutdown)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
     let service = service_fn(move |request| {
         let desk = desk.clone();
         async move { Ok::<_, Infallible>(desk.answer(request).await) }

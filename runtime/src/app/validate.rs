@@ -2,6 +2,7 @@
 
 use super::state::States;
 use super::{AppError, Options, adapters, connection, uses};
+use crate::api;
 use crate::config::{Config, Problem};
 use crate::intake::{self, Source};
 use crate::pipeline::Guarantee;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 /// with `connected` also asks the server for streams and buckets. Makes nothing.
 pub async fn validate(config: &Config, options: &Options, connected: bool) -> Vec<Problem> {
     let mut problems = check_plugins(config, options).await;
+    let files = config.api.iter().flat_map(api::check);
+    problems.extend(files.map(|error| problem(error.key, &error)));
     if connected {
         problems.extend(Box::pin(check_server(config)).await);
         let unprepared = super::several::ask(config).await;

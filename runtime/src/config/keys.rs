@@ -157,7 +157,19 @@ pub(super) const VERSIONS: Keys = Keys {
 
 pub(super) const API: Keys = Keys {
     section: "api",
-    known: &["listen", "tokens", "service"],
+    known: &["listen", "tls", "tokens", "jwt", "service"],
+    later: &[],
+};
+
+pub(super) const API_TLS: Keys = Keys {
+    section: "api.tls",
+    known: &["cert", "key"],
+    later: &[],
+};
+
+pub(super) const JWT: Keys = Keys {
+    section: "api.jwt",
+    known: &["keys", "issuer", "audience", "scopes", "rate_limit"],
     later: &[],
 };
 
@@ -242,7 +254,7 @@ pub(super) const PARTITIONS: Keys = Keys {
 
 /// All of them, in the order of the reference.
 #[cfg(test)]
-pub(super) const ALL: [&Keys; 25] = [
+pub(super) const ALL: [&Keys; 27] = [
     &FILE,
     &NATS,
     &TLS,
@@ -258,7 +270,9 @@ pub(super) const ALL: [&Keys; 25] = [
     &CONTRACT,
     &VERSIONS,
     &API,
+    &API_TLS,
     &TOKEN,
+    &JWT,
     &SERVICE,
     &PIPELINE,
     &SOURCE,
