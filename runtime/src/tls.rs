@@ -72,7 +72,10 @@ impl Identity {
             .with_single_cert(certificates(&self.cert)?, private(&self.key)?)
             .map_err(|error| {
                 let (cert, key) = (self.cert.display(), self.key.display());
-                format!("using the certificate `{cert}` with the key `{key}`: {error}")
+                format!(
+                    "using the certificate `{cert}` with the key `{key}`: {error}: name a certificate in \
+                     PEM and the key that belongs to it"
+                )
             })?;
         config.alpn_protocols = vec![protocol.to_vec()];
         Ok(config)

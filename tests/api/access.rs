@@ -76,7 +76,8 @@ impl Issued {
     fn config(&self) -> String {
         let hash = Hash::of(TOKEN.as_bytes());
         let scopes = "scopes = [\"crm:*\"]\nrate_limit = \"1/h burst 3\"";
-        format!("{CONFIG}\n[api.tokens.ada]\nsha256 = \"{hash}\"\n{scopes}\n")
+        let service = "[api.service]\nscopes = [\"crm:*\"]\nrate_limit = \"1/h\"";
+        format!("{CONFIG}\n[api.tokens.ada]\nsha256 = \"{hash}\"\n{scopes}\n{service}\n")
     }
 
     /// A token for this subject, for another minute.
@@ -176,5 +177,19 @@ async fn who_asks_too_often_is_told_to_wait() {
     assert!((3_000..=3_600).contains(&wait), "{late:?}");
     let ada = issued.token("ada", "crm:retrieve");
     assert_eq!(api.ask(&ada, get, &[], "").await.status, 404);
+
+    // Over NATS all who ask are one.
+    let client = async_nats::connect(issued.env.nats.url()).await.unwrap();
+    let ask = async || {
+        let subject = "syncline.api.v2.crm.customer.retrieve";
+        let answer = client.request(subject, r#"{"key":"none"}"#.into()).await;
+        let headers = answer.ok()?.headers?;
+        Some(headers.get("Status")?.to_string())
+    };
+    eventually("the service answers", async || {
+        ask().await.as_deref() == Some("404")
+    })
+    .await;
+    assert_eq!(ask().await.as_deref(), Some("429"));
     assert!(runtime.drain().await.drained);
 }

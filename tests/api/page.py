@@ -3,7 +3,7 @@
 page.py SCRIPT DESCRIPTION prints, as JSON, what was asked for, what is said, and each operation that is shown.
 """
 
-import json
+import os
 import sys
 
 from py_mini_racer import MiniRacer
@@ -47,4 +47,6 @@ page = MiniRacer()
 page.eval(BROWSER + f"const DESCRIPTION = {description};")
 page.eval(script)
 page.eval('document.getElementById("token").value = " t "; elements.entry.listeners.submit({ preventDefault() {} })').get(timeout=20)
-print(page.eval(SHOWN))
+print(page.eval(SHOWN), flush=True)
+# On a busy machine V8's threads may keep the interpreter from ending.
+os._exit(0)

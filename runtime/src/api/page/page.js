@@ -94,7 +94,7 @@ function brief(schema) {
   const of = schema.items ? ` of ${brief(schema.items)}` : "";
   const limits = LIMITS.filter((name) => schema[name] !== undefined);
   return [
-    kinds(schema).join(" or ") + of || alternatives(schema).map(brief).join(" or ") || "anything",
+    kinds(schema).join(" or ") + of || alternatives(schema).map(brief).join(" or ") || (schema.enum ? "" : "anything"),
     schema.enum && `one of ${schema.enum.map((value) => JSON.stringify(value)).join(", ")}`,
     ...limits.map((name) => `${name} ${JSON.stringify(schema[name])}`),
     schema.additionalProperties === false && "no other members",
@@ -116,12 +116,15 @@ function members(schema, above = []) {
   return [rows.length ? element("ul", { class: "members" }, rows) : "", inner.map((it) => members(it, inside))];
 }
 
-// What is sent or comes back, by media type.
+// What is sent or comes back, by media type. Problems all look alike.
 function bodies(content, shows) {
-  return Object.entries(content ?? {}).filter(([, { schema }]) => schema !== undefined).map(([type, { schema }]) => [
-    element("p", {}, code(type), ` ${brief(schema)}`), members(schema),
+  const types = Object.entries(content ?? {}).filter(([, { schema }]) => schema !== undefined);
+  return types.map(([type, { schema }]) => (type === "application/problem+json" ? code(type) : [
+    element("p", {}, code(type), ` ${brief(schema)}`),
+    whole(schema).description ? element("p", { class: "note" }, whole(schema).description) : "",
+    members(schema),
     shows ? element("pre", {}, json(example(schema))) : "",
-  ]);
+  ]));
 }
 
 function table(heads, rows) {
