@@ -4,6 +4,7 @@ use super::answer::{Contracts, Modules, Nobody};
 use super::config::{Bearer, Config, Hash, Token};
 use super::server::{HEAD_TIME, Server};
 use super::{BindError, files};
+use crate::contract::AdaptedVersions;
 use crate::shutdown::{Shutdown, Tasks};
 use crate::target::Targets;
 use crate::tls::{Identity, Tls};
@@ -97,6 +98,7 @@ fn config(tls: Option<Identity>) -> Config {
 async fn bind(identity: &Identity) -> Result<Server, BindError> {
     let modules = Modules {
         contracts: Contracts::new(),
+        adapted: AdaptedVersions::default(),
         source: Arc::new(Targets::default()),
         changes: Arc::new(Nobody),
     };

@@ -1,13 +1,12 @@
 //! Two targets of a configuration, and a plugin between them, without a pipeline.
 
 use super::retrieve::FromTargets;
-use super::uses::{contracts, writable};
-use super::{AppError, Options, connection, secrets};
+use super::uses::{contracts, surroundings, writable};
+use super::{AppError, Options, connection};
 use crate::config::Config;
 use crate::dead_letter::DeadLetters;
 use crate::drift::{Comparison, DriftError, Mapping, Progress, Repair, Report, Side, Telling};
-use crate::outbound::{Resolver, Transport};
-use crate::plugin::{self, Engine, EngineConfig, Plugins, State, Surroundings, Use, Version};
+use crate::plugin::{self, Engine, EngineConfig, Plugins, State, Use, Version};
 use crate::provision::Create;
 use crate::shutdown::Shutdown;
 use crate::target::{self, Target, Targets};
