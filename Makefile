@@ -40,12 +40,12 @@ lint: ## format, lints and documentation
 cases: build ## the plugins' own cases, in the real host
 	@set -e; for plugin in plugins/*/; do $(SYNCLINE) test $$plugin; done
 
-bench: ## Syncline against a bare forwarder and bare loops on a database; JSON=1 prints one JSON object as the last line
+bench: ## Syncline against a bare forwarder, bare reads and bare loops on a database; JSON=1 prints one JSON object as the last line, ONLY="api calls" measures these parts
 	@.ci/setup test
 	cargo build --locked --release --workspace --bin syncline
 	@unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS; $(BUILD_GUEST) $(addprefix --package ,$(notdir $(wildcard plugins/*)))
 	@unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS; $(BUILD_GUEST) --manifest-path tests/guests/bench/Cargo.toml
-	@.ci/postgres $(CARGO_TARGET_DIR)/release/syncline bench $(if $(JSON),--json) --plugins $(GUESTS) \
+	@.ci/postgres $(CARGO_TARGET_DIR)/release/syncline bench $(if $(JSON),--json) $(addprefix --only ,$(ONLY)) --plugins $(GUESTS) \
 		--plugin $(GUESTS)/bench_json.wasm --echo $(GUESTS)/bench_echo.wasm \
 		--slow $(GUESTS)/bench_slow.wasm
 

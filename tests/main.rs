@@ -15,6 +15,7 @@ mod api;
 mod atomic;
 mod attempts;
 mod backfill;
+mod bench;
 mod chaos;
 mod cli;
 mod contracts;

@@ -1,6 +1,8 @@
 //! `syncline bench`: a pipeline against a bare forwarder, on one server, in one run.
 
+mod api;
 mod calls;
+mod child;
 mod example;
 mod figures;
 mod forwarder;
@@ -20,6 +22,7 @@ mod transform;
 
 use super::failure::Exit;
 use super::print::Printer;
+use clap::ValueEnum;
 use figures::Figures;
 use place::Place;
 use std::path::PathBuf;
@@ -27,9 +30,9 @@ use std::path::PathBuf;
 /// Measure a pipeline against a bare forwarder, on the same server, in one run
 ///
 /// Fills a stream and empties it through a plain async-nats loop (pull, publish, acknowledge) and
-/// through a pipeline, in turns, each into a stream of its own. Then measures the latency at a
-/// fixed rate, the cost of one plugin call, the start, and the memory at rest. What a FILE or DIR
-/// is needed for is left out when it is not given.
+/// through a pipeline, in turns, each into a stream of its own. Measures as well the latency at a
+/// fixed rate, reads over the API against bare ones, the cost of one plugin call, the start, and
+/// the memory at rest. What a FILE or DIR is needed for is left out when it is not given.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
     /// The NATS server, JetStream enabled [default: one of its own, found on PATH, with its store
@@ -83,9 +86,38 @@ pub(super) struct Args {
     #[arg(long, value_name = "URL")]
     postgres: Option<String>,
 
+    /// Measure this part alone; more than once: these
+    #[arg(long, value_name = "PART", value_enum)]
+    only: Vec<Part>,
+
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// A part of the measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The memory at rest
+    Rest,
+    /// Calls of plugins, and a start
+    Calls,
+    /// Reads over the API against bare ones
+    Api,
+    /// Pipelines against the forwarder
+    Throughput,
+    /// Pipelines into tables
+    Tables,
+    /// From event to effect
+    Latency,
+    /// What a hot key costs the others
+    HotKey,
+}
+
+impl Args {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
 }
 
 /// Measures and reports.
@@ -106,16 +138,30 @@ pub(super) async fn execute(args: &Args, printer: &Printer) -> anyhow::Result<Ex
 
 async fn measure(args: &Args, place: &Place, printer: &Printer) -> anyhow::Result<Figures> {
     let mut figures = Figures::of(args, place);
-    if let Some(plugins) = &args.plugins {
+    if let Some(plugins) = args.plugins.as_ref().filter(|_| args.wants(Part::Rest)) {
         printer.note("memory at rest ..");
         figures.rss_mb = Some(idle::resident_mb(place, plugins).await?);
     }
-    printer.note("calls ..");
-    Box::pin(calls::measure(args, place, &mut figures)).await?;
-    Box::pin(rounds::measure(args, place, printer, &mut figures)).await?;
-    Box::pin(tables::measure(args, place, printer, &mut figures)).await?;
-    printer.note(&format!("latency at {} events per second ..", args.rate));
-    Box::pin(latency::measure(args, place, &mut figures)).await?;
-    Box::pin(hot::measure(args, place, printer, &mut figures)).await?;
+    if args.wants(Part::Calls) {
+        printer.note("calls ..");
+        Box::pin(calls::measure(args, place, &mut figures)).await?;
+    }
+    if args.wants(Part::Api) {
+        printer.note("reads over the API ..");
+        Box::pin(api::measure(args, place, printer, &mut figures)).await?;
+    }
+    if args.wants(Part::Throughput) {
+        Box::pin(rounds::measure(args, place, printer, &mut figures)).await?;
+    }
+    if args.wants(Part::Tables) {
+        Box::pin(tables::measure(args, place, printer, &mut figures)).await?;
+    }
+    if args.wants(Part::Latency) {
+        printer.note(&format!("latency at {} events per second ..", args.rate));
+        Box::pin(latency::measure(args, place, &mut figures)).await?;
+    }
+    if args.wants(Part::HotKey) {
+        Box::pin(hot::measure(args, place, printer, &mut figures)).await?;
+    }
     Ok(figures)
 }

@@ -1,6 +1,7 @@
 //! What was measured, as it is printed.
 
 use super::Args;
+use super::api::Compared;
 use super::place::Place;
 use serde::Serialize;
 use serde_json::Value;
@@ -79,6 +80,34 @@ pub(super) struct Figures {
     pub(super) hot_key_p99_us: Option<f64>,
     /// The second turns, each against the first before it.
     pub(super) ratio_hot_key: Option<f64>,
+    /// A read of an entity over the API, microseconds.
+    pub(super) api_p50_us: Option<f64>,
+    /// The same for the slowest of a hundred.
+    pub(super) api_p99_us: Option<f64>,
+    /// A bare `get` of the same entry.
+    pub(super) kv_get_p50_us: Option<f64>,
+    /// The same for the slowest of a hundred.
+    pub(super) kv_get_p99_us: Option<f64>,
+    /// The API's turns, each against the bare ones before and after it, for the slowest of a hundred.
+    pub(super) api_p99_ratio: Option<f64>,
+    /// The least and the greatest of those.
+    pub(super) api_p99_ratio_range: Option<(f64, f64)>,
+    /// The bare turns, each against the one before, the least and the greatest: how much the ground moves.
+    pub(super) kv_get_aa_range: Option<(f64, f64)>,
+    /// The same seven with eight reads in flight.
+    pub(super) api_8_p50_us: Option<f64>,
+    /// The same for the slowest of a hundred.
+    pub(super) api_8_p99_us: Option<f64>,
+    /// A bare `get` of the same entry.
+    pub(super) kv_get_8_p50_us: Option<f64>,
+    /// The same for the slowest of a hundred.
+    pub(super) kv_get_8_p99_us: Option<f64>,
+    /// The API's turns, each against the bare ones before and after it, for the slowest of a hundred.
+    pub(super) api_8_p99_ratio: Option<f64>,
+    /// The least and the greatest of those.
+    pub(super) api_8_p99_ratio_range: Option<(f64, f64)>,
+    /// The bare turns, each against the one before, the least and the greatest: how much the ground moves.
+    pub(super) kv_get_8_aa_range: Option<(f64, f64)>,
     /// One call that echoes 1 KiB, nanoseconds.
     pub(super) call_ns: Option<f64>,
     /// One call of the JSON transform.
@@ -90,7 +119,7 @@ pub(super) struct Figures {
     /// Resident memory of a runtime at rest with four plugins.
     pub(super) rss_mb: Option<f64>,
     /// Whether every event of every turn arrived.
-    pub(super) all_arrived: bool,
+    pub(super) all_arrived: Option<bool>,
     events: u64,
     payload_bytes: u32,
     keys: u64,
@@ -115,6 +144,28 @@ impl Figures {
             optimised: !cfg!(debug_assertions),
             ..Self::default()
         }
+    }
+
+    /// Notes what reads came to, one at a time.
+    pub(super) fn read(&mut self, compared: &Compared) {
+        self.api_p50_us = compared.api_p50_us;
+        self.api_p99_us = compared.api_p99_us;
+        self.kv_get_p50_us = compared.bare_p50_us;
+        self.kv_get_p99_us = compared.bare_p99_us;
+        self.api_p99_ratio = compared.ratio;
+        self.api_p99_ratio_range = compared.ratio_range;
+        self.kv_get_aa_range = compared.aa_range;
+    }
+
+    /// Notes what reads came to, eight at a time.
+    pub(super) fn read_at_8(&mut self, compared: &Compared) {
+        self.api_8_p50_us = compared.api_p50_us;
+        self.api_8_p99_us = compared.api_p99_us;
+        self.kv_get_8_p50_us = compared.bare_p50_us;
+        self.kv_get_8_p99_us = compared.bare_p99_us;
+        self.api_8_p99_ratio = compared.ratio;
+        self.api_8_p99_ratio_range = compared.ratio_range;
+        self.kv_get_8_aa_range = compared.aa_range;
     }
 
     /// Name and value of each figure.

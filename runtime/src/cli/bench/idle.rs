@@ -2,18 +2,15 @@
 //! `plugins/`.
 
 use super::super::failure::Failure;
+use super::child;
 use super::figures::rounded;
 use super::place::Place;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 /// What the runtime is configured with.
 const CONFIG: &str = include_str!("idle.toml");
-/// How long the runtime may take to start.
-const START: Duration = Duration::from_secs(120);
 /// How long it is left alone before its memory is read.
 const REST: Duration = Duration::from_secs(2);
 
@@ -40,49 +37,10 @@ pub(super) async fn resident_mb(place: &Place, plugins: &Path) -> anyhow::Result
     Ok(rounded(resident / 1_024.0, 1))
 }
 
-/// The runtime, once it says that it is ready; killed when dropped.
+/// The runtime, once it says that it is ready.
 async fn start(place: &Place, config: &Path, plugins: &Path) -> anyhow::Result<Child> {
-    let failure = || Failure::new("cannot measure a runtime at rest");
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg("run").arg("-c").arg(config);
-    command.args(["--log", "info", "--log-format", "json"]);
-    command
-        .env("SYNCLINE_BENCH_NATS", &place.url)
-        .env("SYNCLINE_BENCH_PLUGINS", std::path::absolute(plugins)?)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| failure().because(error))?;
-    let Some(log) = child.stderr.take() else {
-        return Err(failure().why("it has no log").into());
-    };
-    let mut log = BufReader::new(log);
-    let ready = tokio::time::timeout(START, until_ready(&mut log)).await;
-    if let Err(said) = ready.unwrap_or_else(|_| Err(format!("it took more than {START:?}"))) {
-        return Err(failure().why(said).into());
-    }
-    // Nothing reads the log from here on: there is no event, so little is written.
-    child.stderr = Some(log.into_inner());
+    let plugins = std::path::absolute(plugins)?;
+    let variables = [("SYNCLINE_BENCH_PLUGINS", plugins.as_os_str())];
+    let (child, _) = child::start(place, config, &variables, "\"ready\"").await?;
     Ok(child)
-}
-
-/// Reads the log up to the word; what was said in place of it otherwise.
-async fn until_ready(log: &mut BufReader<tokio::process::ChildStderr>) -> Result<(), String> {
-    let mut said = String::new();
-    loop {
-        let before = said.len();
-        match log.read_line(&mut said).await {
-            Ok(0) => return Err(said),
-            Ok(_)
-                if said
-                    .get(before..)
-                    .is_some_and(|line| line.contains("\"ready\"")) =>
-            {
-                return Ok(());
-            }
-            Ok(_) => {}
-            Err(error) => return Err(error.to_string()),
-        }
-    }
 }

@@ -51,7 +51,7 @@ pub(super) async fn measure(
     compare_atomic(&turn, printer, figures).await?;
     compare_examples(&turn, printer, figures).await?;
     turn.source.lift().await?;
-    figures.all_arrived = true;
+    figures.all_arrived = Some(true);
     Ok(())
 }
 
