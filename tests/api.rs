@@ -17,10 +17,12 @@ mod versions;
 use crate::harness::{Ce, PARTS, Running, TestEnv, check_law, eventually};
 use client::{get, lines, send};
 use serde_json::json;
+use std::time::Duration;
 use syncline::api::Hash;
 use syncline::app::AppError;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 const TOKEN: &str = "reader-of-crm";
 
@@ -166,6 +168,30 @@ async fn heads_have_a_limit() {
     let more = "X-More: x\r\n".repeat(100);
     let asked = lines("GET", "/v2/crm/_/k", &more);
     assert_eq!(send(runtime.api(), &asked).await.status, 431);
+    check_law(&runtime.drain().await);
+}
+
+/// A kernel that collects small writes sends nothing before the one before is acknowledged, and whoever
+/// waits for an answer acknowledges 40 ms later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_requests_sent_together_the_second_answer_comes_at_once() {
+    let env = TestEnv::start().await;
+    let runtime = env.run(&config(&env, "127.0.0.1:0")).await;
+    let mut stream = TcpStream::connect(runtime.api()).await.unwrap();
+    let asked = lines("GET", "/v2/crm/_/none", "").replace("Connection: close\r\n", "");
+    let mut took = Vec::new();
+    for _ in 0..51 {
+        let begun = Instant::now();
+        stream.write_all(asked.repeat(2).as_bytes()).await.unwrap();
+        let mut said = Vec::new();
+        while String::from_utf8_lossy(&said).matches("}").count() < 2 {
+            let read = stream.read_buf(&mut said).await.unwrap();
+            assert_ne!(read, 0, "{}", String::from_utf8_lossy(&said));
+        }
+        took.push(begun.elapsed());
+    }
+    took.sort();
+    assert!(took[25] < Duration::from_millis(30), "{took:?}");
     check_law(&runtime.drain().await);
 }
 

@@ -146,6 +146,8 @@ async fn attend(
     shutdown: Shutdown,
     _place: OwnedSemaphorePermit,
 ) {
+    // Only a matter of speed: an answer does not wait until the one before is acknowledged.
+    let _set = stream.set_nodelay(true);
     let Some(tls) = tls else {
         return converse(stream, desk, shutdown).await;
     };
