@@ -3,6 +3,7 @@
 use super::capability::AS_GRANTED;
 use crate::event::TypePattern;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What `describe` returned.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,12 +75,14 @@ impl Manifest {
     }
 
     /// Every target that it names with a version, written or read.
-    pub fn versions(&self) -> impl Iterator<Item = (String, u32)> {
+    #[must_use]
+    pub fn versions(&self) -> BTreeSet<(String, u32)> {
         let named = self.targets.iter().chain(&self.lookups);
-        named.filter_map(|named| {
+        let versions = named.filter_map(|named| {
             let (target, version) = named.split_once('@')?;
             Some((target.to_owned(), version.parse().ok()?))
-        })
+        });
+        versions.collect()
     }
 
     /// The target with the version of its contract that it reads, as in `crm@1`; without one, it reads what is
