@@ -94,8 +94,8 @@ fn an_example_plugin_is_read_in_a_minute() {
     let mut faults = Vec::new();
     let mut n_examples = 0;
     for file in rust() {
-        let is_example = |name: &&str| file.path.starts_with(&format!("plugins/{name}/"));
-        if !EXAMPLES.iter().any(|name| is_example(&name)) || file.path.ends_with("tests.rs") {
+        let is_example = |name: &str| file.path.starts_with(&format!("plugins/{name}/"));
+        if !EXAMPLES.iter().any(|name| is_example(name)) || file.path.ends_with("tests.rs") {
             continue;
         }
         n_examples += 1;

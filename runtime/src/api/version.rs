@@ -56,9 +56,10 @@ impl Modules {
 
     /// Says in the answer how long the version is served that was asked for.
     pub(super) fn note_retirement(&self, parts: &Parts, reply: &mut Reply) {
-        let place = match path::read(parts.uri.path()) {
-            Ok(Path::One(place, _) | Path::All(place) | Path::Several(place)) => place,
-            _ => return,
+        let Ok(Path::One(place, _) | Path::All(place) | Path::Several(place)) =
+            path::read(parts.uri.path())
+        else {
+            return;
         };
         let Some(adapted) = self.adapted.get(&place.target, place.version) else {
             return;
