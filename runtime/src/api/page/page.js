@@ -165,7 +165,8 @@ function operation(path, method, shared, told) {
     [code(status), resolve(response).description ?? "", bodies(resolve(response).content, false)]);
   return element("details", { class: "operation", id: told.operationId ?? `${method} ${path}` },
     element("summary", {}, element("span", { class: `method ${method}` }, method.toUpperCase()), code(path),
-      element("span", { class: "summary" }, told.summary ?? told.operationId ?? "")),
+      element("span", { class: "summary" },
+        `${told.deprecated ? "deprecated: " : ""}${told.summary ?? told.operationId ?? ""}`)),
     element("div", {},
       told.description ? element("p", {}, told.description) : "",
       copyable(curl(path, method, parameters, content)),
